@@ -1,0 +1,368 @@
+//! A hub: many links, one router, one task that is router and writer in one. This file is the handle; the task is in `hub/actor.rs`.
+//!
+//! Does not listen for connections: transports make links and hand them over. Invariant: from one publisher to one subscriber order is
+//! kept, control events included, because everything passes one mailbox.
+
+mod actor;
+mod connection;
+mod fanout;
+mod reader;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use crate::delivery::{Delivery, Notice};
+use crate::inbound::Inbound;
+use crate::link::Link;
+use crate::mailbox::{Mailbox, Rebase, Refusal, lock};
+use crate::model::{CloseCode, CloseReason, EventSpan, Limits, Prefix};
+use crate::route::{ConnKey, Router};
+use actor::HubActor;
+use connection::ConnShared;
+
+/// How a hub behaves.
+#[derive(Debug, Clone)]
+pub struct HubConfig {
+    /// Pass a connection's events on to the other subscribers.
+    pub relay: bool,
+    /// Read nothing from a connection until [`Hub::admit`].
+    pub admit_by_hand: bool,
+    /// Bytes that may wait for one connection.
+    pub max_buffered: usize,
+    /// Bytes that may wait to be fanned out.
+    pub max_pending: usize,
+    /// What all readers together wait for one slow reader, once.
+    pub stall: Duration,
+    /// What one peer may cost.
+    pub limits: Limits,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            relay: false,
+            admit_by_hand: false,
+            max_buffered: Limits::MAX_BUFFERED_BYTES,
+            max_pending: Limits::MAX_PENDING_BYTES,
+            stall: Limits::STALL,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What became of an event that was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// It will be sent to whoever wants it.
+    Accepted,
+    /// It is larger than `max_message_bytes` and was not taken.
+    TooLarge,
+    /// No room: it was dropped, counted and will be reported.
+    Full,
+    /// The target is closed: it was dropped.
+    Closed,
+}
+
+/// Counters of a hub since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HubStats {
+    pub connections: u64,
+    pub accepted: u64,
+    pub topics: u64,
+    pub published: u64,
+    pub received: u64,
+    pub delivered: u64,
+    pub sent: u64,
+    pub sent_bytes: u64,
+    pub writes: u64,
+    pub unrouted: u64,
+    pub dropped: u64,
+    pub malformed: u64,
+    pub ignored_controls: u64,
+    pub slow_consumers: u64,
+    pub panics: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    accepted: AtomicU64,
+    published: AtomicU64,
+    received: AtomicU64,
+    delivered: AtomicU64,
+    sent: AtomicU64,
+    sent_bytes: AtomicU64,
+    writes: AtomicU64,
+    unrouted: AtomicU64,
+    dropped: AtomicU64,
+    /// Dropped for lack of room and not yet reported.
+    unreported: AtomicU64,
+    malformed: AtomicU64,
+    ignored_controls: AtomicU64,
+    slow_consumers: AtomicU64,
+    panics: AtomicU64,
+}
+
+fn count(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+enum Op {
+    Publish { span: EventSpan, to: ConnKey },
+    From { connection: ConnKey, inbound: Inbound },
+    Add(Box<Link>),
+    Admit(ConnKey),
+    Disconnect(ConnKey, CloseReason),
+    Listen { from: ConnKey, topic: Box<str> },
+    Unlisten { from: ConnKey, topic: Box<str> },
+    Confirm { token: u32 },
+    Flush(u32),
+    Drained(u32),
+    Report,
+    Close { reason: CloseReason, timeout: Duration },
+}
+
+impl Rebase for Op {
+    fn rebase(&mut self, by: u32) {
+        match self {
+            Self::Publish { span, .. } => span.rebase(by),
+            Self::From { inbound, .. } => inbound.rebase(by),
+            _ => {}
+        }
+    }
+}
+
+struct Shared {
+    config: HubConfig,
+    mailbox: Mailbox<Op>,
+    router: Mutex<Router>,
+    delivery: Arc<dyn Delivery>,
+    counters: Counters,
+    connections: Mutex<HashMap<ConnKey, Arc<ConnShared>, foldhash::fast::RandomState>>,
+    connection_count: AtomicUsize,
+    acceptors: Mutex<Vec<AbortHandle>>,
+}
+
+/// A handle to a hub. Cheap to clone; the hub lives until it is closed.
+#[derive(Clone)]
+pub struct Hub {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// Starts a hub's task on `runtime`.
+    #[must_use]
+    pub fn start(config: HubConfig, delivery: Arc<dyn Delivery>, runtime: &Handle) -> Self {
+        let pass_bytes = fanout::pass_bytes(config.max_buffered);
+        let router = Router::new(config.limits.max_topics, config.limits.max_topics_per_connection);
+        let shared = Arc::new(Shared {
+            config,
+            mailbox: Mailbox::new(pass_bytes),
+            router: Mutex::new(router),
+            delivery,
+            counters: Counters::default(),
+            connections: Mutex::default(),
+            connection_count: AtomicUsize::new(0),
+            acceptors: Mutex::default(),
+        });
+        let task = runtime.spawn(tokio::task::unconstrained(HubActor::new(Arc::clone(&shared)).run()));
+        let watched = Arc::clone(&shared);
+        runtime.spawn(async move {
+            if task.await.is_err() {
+                watched.fail();
+            }
+        });
+        Self { shared }
+    }
+
+    /// Takes a link into the hub. False when the hub is closed.
+    pub fn add(&self, link: Link) -> bool {
+        self.shared.mailbox.command(Op::Add(Box::new(link))).is_ok()
+    }
+
+    /// Ties a task that makes links to the hub: it ends when the hub closes.
+    pub fn own(&self, acceptor: AbortHandle) {
+        lock(&self.shared.acceptors).push(acceptor);
+    }
+
+    /// True while one more connection is allowed.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.shared.connection_count.load(Ordering::Relaxed) < self.shared.config.limits.max_connections
+    }
+
+    /// The hub can be reached.
+    pub fn announce_open(&self) {
+        self.shared.delivery.notice(Notice::Open { is_reconnected: false, is_native: true });
+    }
+
+    /// Tells the application of an error that the hub outlives.
+    pub fn report(&self, failure: crate::delivery::Failure) {
+        self.shared.delivery.notice(Notice::Error { failure, dropped: 0 });
+    }
+
+    /// Publishes to every subscriber, or to one connection whether or not it subscribed. `payload` is one JSON value.
+    pub fn publish(&self, prefix: &Prefix, payload: &str, to: ConnKey) -> Published {
+        self.post(prefix.body_len(payload.len()), to, |text| EventSpan::write_prefixed(text, prefix, payload))
+    }
+
+    /// As [`Self::publish`], for a pair of names that is not kept.
+    pub fn publish_once(&self, type_: &str, id: &str, payload: &str, to: ConnKey) -> Published {
+        self.publish(&Prefix::new(type_, id), payload, to)
+    }
+
+    fn post(&self, len: usize, to: ConnKey, write: impl FnOnce(&mut String) -> EventSpan) -> Published {
+        let Shared { config, mailbox, counters, .. } = &*self.shared;
+        if len > config.limits.max_message_bytes {
+            return Published::TooLarge;
+        }
+        match mailbox.publish(len, config.max_pending, |text| Op::Publish { span: write(text), to }) {
+            Ok(()) => {
+                count(&counters.published, 1);
+                Published::Accepted
+            }
+            Err(Refusal::Closed) => Published::Closed,
+            Err(Refusal::Full) => {
+                count(&counters.dropped, 1);
+                if counters.unreported.fetch_add(1, Ordering::Relaxed) == 0 {
+                    self.command(Op::Report);
+                }
+                Published::Full
+            }
+        }
+    }
+
+    /// The application listens to a topic: of every connection ([`ConnKey::APPLICATION`]), or of one.
+    pub fn listen(&self, from: ConnKey, topic: &str) {
+        self.command(Op::Listen { from, topic: topic.into() });
+    }
+
+    /// The application no longer listens.
+    pub fn unlisten(&self, from: ConnKey, topic: &str) {
+        self.command(Op::Unlisten { from, topic: topic.into() });
+    }
+
+    /// Answers with [`Notice::Confirmed`] when every `listen` before it is in force.
+    pub fn confirm(&self, token: u32) {
+        self.command(Op::Confirm { token });
+    }
+
+    /// Begins to read a connection of a hub with `admit_by_hand`.
+    pub fn admit(&self, connection: ConnKey) {
+        self.command(Op::Admit(connection));
+    }
+
+    /// Ends a connection after what waits for it was written.
+    pub fn disconnect(&self, connection: ConnKey, reason: CloseReason) {
+        self.command(Op::Disconnect(connection, reason));
+    }
+
+    /// Answers with [`Notice::Flushed`] when all that was published before was handed to a transport or dropped.
+    pub fn flush(&self, token: u32) {
+        self.command(Op::Flush(token));
+    }
+
+    /// Answers with [`Notice::Drained`] when less than half of `max_pending` waits.
+    pub fn drained(&self, token: u32) {
+        self.command(Op::Drained(token));
+    }
+
+    /// Closes: no new connections, what was published is written until the time-out, then [`Notice::Closed`].
+    pub fn close(&self, reason: CloseReason, timeout: Duration) {
+        self.shared.stop_accepting();
+        self.command(Op::Close { reason, timeout });
+    }
+
+    /// Closes without writing anything more; for environments that end.
+    pub fn abort(&self) {
+        self.close(CloseReason::new(CloseCode::GOING_AWAY, ""), Duration::ZERO);
+    }
+
+    /// Bytes that were published and not yet fanned out, 64 per event added.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.shared.mailbox.published_bytes()
+    }
+
+    /// Connections subscribed to a topic.
+    #[must_use]
+    pub fn subscriber_count(&self, topic: &str) -> usize {
+        lock(&self.shared.router).subscriber_count(topic)
+    }
+
+    /// Bytes that wait for a connection; zero once it is gone.
+    #[must_use]
+    pub fn connection_buffered(&self, connection: ConnKey) -> usize {
+        self.connection(connection).map_or(0, |shared| shared.buffered())
+    }
+
+    /// What a connection has sent and was sent, in events: `(received, sent)`.
+    #[must_use]
+    pub fn connection_stats(&self, connection: ConnKey) -> (u64, u64) {
+        self.connection(connection).map_or((0, 0), |shared| shared.stats())
+    }
+
+    fn connection(&self, key: ConnKey) -> Option<Arc<ConnShared>> {
+        lock(&self.shared.connections).get(&key).cloned()
+    }
+
+    /// Counters since the hub was made.
+    #[must_use]
+    pub fn stats(&self) -> HubStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.shared.counters;
+        HubStats {
+            connections: self.shared.connection_count.load(Ordering::Relaxed) as u64,
+            accepted: read(&counters.accepted),
+            topics: lock(&self.shared.router).topic_count() as u64,
+            published: read(&counters.published),
+            received: read(&counters.received),
+            delivered: read(&counters.delivered),
+            sent: read(&counters.sent),
+            sent_bytes: read(&counters.sent_bytes),
+            writes: read(&counters.writes),
+            unrouted: read(&counters.unrouted),
+            dropped: read(&counters.dropped),
+            malformed: read(&counters.malformed),
+            ignored_controls: read(&counters.ignored_controls),
+            slow_consumers: read(&counters.slow_consumers),
+            panics: read(&counters.panics),
+        }
+    }
+
+    /// A command to a hub that is closed has nothing left to do.
+    fn command(&self, op: Op) {
+        let _closed = self.shared.mailbox.command(op);
+    }
+}
+
+impl Shared {
+    fn stop_accepting(&self) {
+        lock(&self.acceptors).drain(..).for_each(|acceptor| acceptor.abort());
+    }
+
+    /// The task died of a defect: the application is told, nothing waits for ever.
+    fn fail(&self) {
+        count(&self.counters.panics, 1);
+        self.stop_accepting();
+        self.mailbox.close();
+        let failure = crate::delivery::Failure {
+            kind: crate::model::ErrorKind::Internal,
+            message: "the hub failed because of a defect in it; close it and make another".into(),
+        };
+        self.delivery.notice(Notice::Closed {
+            reason: CloseReason::new(CloseCode::INTERNAL, "internal error"),
+            error: Some(failure),
+        });
+    }
+}

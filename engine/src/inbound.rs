@@ -1,0 +1,102 @@
+//! What a peer sent, checked and put into a batch. Does not act on it.
+
+use crate::link::{LinkError, LinkRead, Read};
+use crate::mailbox::Batch;
+use crate::model::{CloseCode, CloseReason, EventSpan, Limits, is_reserved};
+use crate::wire::control::{self, Control};
+use crate::wire::envelope;
+use crate::wire::frame::Item;
+use std::task::{Context, Poll};
+
+/// One thing that a peer sent.
+#[derive(Debug)]
+pub(crate) enum Inbound {
+    /// An event, in the text of its batch.
+    Event(EventSpan),
+    /// A control event that was understood.
+    Control(Control),
+    /// A control event that was not.
+    IgnoredControl,
+    /// A message that is no envelope.
+    Malformed(String),
+    /// A ping to be answered.
+    Ping(Box<[u8]>),
+    /// The answer to a ping of ours.
+    Pong,
+    /// The peer ends the link.
+    Closing(CloseReason),
+    /// Nothing more comes; the reason is the peer's, or ours for closing the link.
+    Ended(Ending),
+}
+
+/// How reading ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Ending {
+    /// What the link is closed with.
+    pub(crate) reason: CloseReason,
+    /// True when the peer broke a rule and should be told.
+    pub(crate) is_violation: bool,
+}
+
+impl Inbound {
+    pub(crate) fn rebase(&mut self, by: u32) {
+        if let Self::Event(span) = self {
+            span.rebase(by);
+        }
+    }
+}
+
+/// Reads once and puts what came into `batch`, wrapped by `wrap`. True when the link has ended.
+pub(crate) fn poll_read<Op>(
+    reader: &mut dyn LinkRead,
+    cx: &mut Context<'_>,
+    limits: &Limits,
+    batch: &mut Batch<Op>,
+    wrap: &impl Fn(Inbound) -> Op,
+) -> Poll<bool> {
+    let read = reader.poll_read(cx, &mut |item| {
+        let inbound = accept(item, limits, &mut batch.text);
+        batch.ops.push(wrap(inbound));
+    });
+    let ending = match read {
+        Poll::Pending => return Poll::Pending,
+        Poll::Ready(Ok(Read::More)) => return Poll::Ready(false),
+        Poll::Ready(Ok(Read::Ended)) => ending(CloseCode::ABNORMAL, "the peer ended the connection without a close frame", false),
+        Poll::Ready(Err(LinkError::Io(error))) => ending(CloseCode::ABNORMAL, &error.to_string(), false),
+        Poll::Ready(Err(LinkError::Frame(error))) => ending(error.close_code(), &error.to_string(), true),
+    };
+    batch.ops.push(wrap(Inbound::Ended(ending)));
+    Poll::Ready(true)
+}
+
+fn ending(code: CloseCode, reason: &str, is_violation: bool) -> Ending {
+    Ending { reason: CloseReason::new(code, reason), is_violation }
+}
+
+fn accept(item: Item<'_>, limits: &Limits, text: &mut String) -> Inbound {
+    match item {
+        Item::Text(message) => accept_message(message, limits, text),
+        Item::NotText => Inbound::Malformed("a message that is not UTF-8".into()),
+        Item::Ping(data) => Inbound::Ping(data.into()),
+        Item::Pong(_) => Inbound::Pong,
+        Item::Close(code, reason) => Inbound::Closing(CloseReason::new(code, reason)),
+    }
+}
+
+fn accept_message(message: &str, limits: &Limits, text: &mut String) -> Inbound {
+    let envelope = match envelope::decode(message) {
+        Ok(envelope) => envelope,
+        Err(error) => return Inbound::Malformed(error.to_string()),
+    };
+    if is_reserved(&envelope.type_) {
+        return control::decode(&envelope.type_, envelope.payload).map_or(Inbound::IgnoredControl, Inbound::Control);
+    }
+    let topic_len = envelope.type_.len() + 1 + envelope.id.len();
+    if envelope.type_.is_empty() {
+        return Inbound::Malformed("an event with an empty type".into());
+    }
+    if topic_len > limits.max_topic_bytes {
+        return Inbound::Malformed(format!("a topic of {topic_len} bytes, at most {} are allowed", limits.max_topic_bytes));
+    }
+    Inbound::Event(EventSpan::write(text, &envelope.type_, &envelope.id, envelope.payload))
+}

@@ -1,0 +1,112 @@
+//! The port that transports fill: a *link* is one framed duplex connection to one peer. Does not know hubs, spokes or topics.
+//!
+//! A link is two halves. The read half is polled and hands over everything that one read brought. The write half is tried: whoever writes
+//! keeps what is refused.
+
+use std::future::Future;
+use std::io;
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::model::{CloseCode, Error};
+use crate::wire::frame::{FrameError, Framing, Item};
+
+/// One connection, fresh from its handshake.
+pub struct Link {
+    /// What the peer sends.
+    pub reader: Box<dyn LinkRead>,
+    /// What is sent to the peer.
+    pub writer: Box<dyn LinkWrite>,
+    /// How this side frames its messages.
+    pub framing: Framing,
+    /// What is known of the peer.
+    pub peer: Peer,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("framing", &self.framing).field("transport", &self.peer.transport).finish_non_exhaustive()
+    }
+}
+
+/// What a transport knows of a peer when its link is made.
+#[derive(Debug, Clone, Default)]
+pub struct Peer {
+    /// `websocket`, `memory`, …
+    pub transport: &'static str,
+    /// The socket's other end.
+    pub remote_address: Option<SocketAddr>,
+    /// Path and query of the request.
+    pub url: Option<String>,
+    /// Header lines of the request, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Subprotocols that the peer offers.
+    pub protocols: Vec<String>,
+}
+
+/// Why a link cannot be read any more.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The transport failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The peer broke the rules of the wire.
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+}
+
+/// Whether a link has more to give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read {
+    /// There may be more.
+    More,
+    /// The peer has ended its side.
+    Ended,
+}
+
+/// The read half.
+pub trait LinkRead: Send {
+    /// Reads once and hands every item of it to `sink`. Cancel safe: what was read was handed over.
+    fn poll_read(&mut self, cx: &mut Context<'_>, sink: &mut dyn FnMut(Item<'_>)) -> Poll<Result<Read, LinkError>>;
+}
+
+/// The write half.
+pub trait LinkWrite: Send {
+    /// Takes what it can of whole and partial frames, in order.
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+
+    /// Pushes on what `poll_write` took, where the transport keeps bytes of its own.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Ends this side. The code is for transports that carry one outside of frames.
+    fn poll_close(&mut self, cx: &mut Context<'_>, code: CloseCode, reason: &str) -> Poll<io::Result<()>>;
+}
+
+/// A boxed future, for traits that are used as objects.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Where to connect and what to say there, asked anew before each attempt.
+#[derive(Debug, Clone, Default)]
+pub struct Destination {
+    /// A transport's address, such as `ws://host:port/path`.
+    pub url: String,
+    /// Header lines of the request.
+    pub headers: Vec<(String, String)>,
+}
+
+/// An attempt that failed.
+#[derive(Debug)]
+pub struct ConnectError {
+    /// What went wrong.
+    pub error: Error,
+    /// True when trying again cannot help.
+    pub is_terminal: bool,
+}
+
+/// Makes links to one destination.
+pub trait Connect: Send + Sync + 'static {
+    /// Makes one attempt. Dropping the future gives it up.
+    fn connect(&self, to: Destination) -> BoxFuture<Result<Link, ConnectError>>;
+}

@@ -1,0 +1,218 @@
+//! The queue in front of a hub or spoke task: batches of operations that point into a text of their own. Does not know what the
+//! operations mean.
+//!
+//! Invariants: a batch takes no more once it holds the bytes of one pass, so a pass is bounded; operations come out in the order in which
+//! they went in; a sleeping task is woken once, a busy one never.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::model::Limits;
+
+/// Operations of one pass at most, for those that carry no text. Source: none, a guess.
+const MAX_OPS: usize = 4096;
+
+/// Locks a mutex whose data stays sound when a holder panics.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An operation that may point into the text of its batch.
+pub(crate) trait Rebase {
+    /// The text was appended to one of `by` bytes.
+    fn rebase(&mut self, by: u32);
+}
+
+/// Operations and the text they point into.
+#[derive(Debug)]
+pub(crate) struct Batch<Op> {
+    pub(crate) text: String,
+    pub(crate) ops: Vec<Op>,
+    published_cost: usize,
+    read_cost: usize,
+}
+
+impl<Op> Default for Batch<Op> {
+    fn default() -> Self {
+        Self { text: String::new(), ops: Vec::new(), published_cost: 0, read_cost: 0 }
+    }
+}
+
+impl<Op> Batch<Op> {
+    pub(crate) fn clear(&mut self) {
+        self.text.clear();
+        self.ops.clear();
+    }
+}
+
+#[derive(Debug)]
+struct State<Op> {
+    batches: VecDeque<Batch<Op>>,
+    waker: Option<Waker>,
+    readers: Vec<Waker>,
+    is_closed: bool,
+}
+
+/// Why a post was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Full,
+    Closed,
+}
+
+#[derive(Debug)]
+pub(crate) struct Mailbox<Op> {
+    state: Mutex<State<Op>>,
+    published: AtomicUsize,
+    read: AtomicUsize,
+    pass_bytes: usize,
+}
+
+impl<Op: Rebase> Mailbox<Op> {
+    pub(crate) fn new(pass_bytes: usize) -> Self {
+        let state = State { batches: VecDeque::new(), waker: None, readers: Vec::new(), is_closed: false };
+        Self { state: Mutex::new(state), published: AtomicUsize::new(0), read: AtomicUsize::new(0), pass_bytes }
+    }
+
+    /// Bytes accepted from the application and not yet done, overhead included.
+    pub(crate) fn published_bytes(&self) -> usize {
+        self.published.load(Ordering::Relaxed)
+    }
+
+    /// Appends an event from the application unless more than `max` bytes would wait. An empty mailbox takes any one event.
+    ///
+    /// `len` is the length of the encoded envelope.
+    pub(crate) fn publish(&self, len: usize, max: usize, write: impl FnOnce(&mut String) -> Op) -> Result<(), Refusal> {
+        let cost = len + Limits::EVENT_OVERHEAD_BYTES;
+        let waiting = self.published.load(Ordering::Relaxed);
+        if waiting > 0 && waiting + cost > max {
+            return Err(Refusal::Full);
+        }
+        let mut state = lock(&self.state);
+        if state.is_closed {
+            return Err(Refusal::Closed);
+        }
+        self.published.fetch_add(cost, Ordering::Relaxed);
+        let batch = state.open_batch(self.pass_bytes);
+        let op = write(&mut batch.text);
+        batch.ops.push(op);
+        batch.published_cost += cost;
+        wake(state);
+        Ok(())
+    }
+
+    /// Appends a command. Commands are few and not bounded.
+    pub(crate) fn command(&self, op: Op) -> Result<(), Refusal> {
+        let mut state = lock(&self.state);
+        if state.is_closed {
+            return Err(Refusal::Closed);
+        }
+        state.open_batch(self.pass_bytes).ops.push(op);
+        wake(state);
+        Ok(())
+    }
+
+    /// Appends a whole read and empties it.
+    pub(crate) fn append_read(&self, read: &mut Batch<Op>) {
+        let mut state = lock(&self.state);
+        if state.is_closed || read.ops.is_empty() {
+            return read.clear();
+        }
+        let cost = read.text.len() + read.ops.len() * Limits::EVENT_OVERHEAD_BYTES;
+        self.read.fetch_add(cost, Ordering::Relaxed);
+        let batch = state.open_batch(self.pass_bytes);
+        let by = batch.text.len() as u32;
+        batch.text.push_str(&read.text);
+        batch.ops.extend(read.ops.drain(..).map(|mut op| {
+            op.rebase(by);
+            op
+        }));
+        batch.read_cost += cost;
+        read.clear();
+        wake(state);
+    }
+
+    /// Takes the oldest batch. It counts as waiting until it is given back with `done`.
+    pub(crate) fn take(&self) -> Option<Batch<Op>> {
+        lock(&self.state).batches.pop_front()
+    }
+
+    /// Gives the room of published events back, one by one.
+    pub(crate) fn release(&self, cost: usize) {
+        self.published.fetch_sub(cost, Ordering::Relaxed);
+    }
+
+    /// The task has dealt with a batch.
+    pub(crate) fn done(&self, batch: &Batch<Op>) {
+        self.published.fetch_sub(batch.published_cost, Ordering::Relaxed);
+        self.release_read(batch);
+    }
+
+    /// Gives the room of what was read back, and nothing of what was published.
+    pub(crate) fn release_read(&self, batch: &Batch<Op>) {
+        if batch.read_cost == 0 {
+            return;
+        }
+        let before = self.read.fetch_sub(batch.read_cost, Ordering::Relaxed);
+        if before - batch.read_cost < Limits::MAX_READ_BYTES / 2 {
+            let readers = std::mem::take(&mut lock(&self.state).readers);
+            readers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Ready while readers may read; else wakes when they may.
+    pub(crate) fn poll_read_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.read.load(Ordering::Relaxed) < Limits::MAX_READ_BYTES {
+            return Poll::Ready(());
+        }
+        let mut state = lock(&self.state);
+        if state.is_closed || self.read.load(Ordering::Relaxed) < Limits::MAX_READ_BYTES {
+            return Poll::Ready(());
+        }
+        state.readers.push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Ready while something waits; else wakes when something does.
+    pub(crate) fn poll_some(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = lock(&self.state);
+        if !state.batches.is_empty() {
+            return Poll::Ready(());
+        }
+        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            state.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Refuses everything from now on and drops what waits.
+    pub(crate) fn close(&self) {
+        let mut state = lock(&self.state);
+        state.is_closed = true;
+        let dropped = std::mem::take(&mut state.batches);
+        let readers = std::mem::take(&mut state.readers);
+        drop(state);
+        dropped.iter().for_each(|batch| self.done(batch));
+        readers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<Op> State<Op> {
+    fn open_batch(&mut self, pass_bytes: usize) -> &mut Batch<Op> {
+        if self.batches.back().is_none_or(|last| last.text.len() >= pass_bytes || last.ops.len() >= MAX_OPS) {
+            self.batches.push_back(Batch::default());
+        }
+        self.batches.back_mut().expect("one was pushed if there was none")
+    }
+}
+
+/// Wakes the task if it sleeps, outside of the lock.
+fn wake<Op>(mut state: MutexGuard<'_, State<Op>>) {
+    let waker = state.waker.take();
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}

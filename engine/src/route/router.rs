@@ -1,0 +1,358 @@
+//! Decides which connections, and which listeners of this process, receive an event. Does not send, wait or read the clock.
+//!
+//! Invariants: a connection is among a topic's subscribers exactly while its last word about the topic was subscribe; a topic is in the
+//! table exactly while somebody wants it.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+
+/// Names one connection of a hub while it lives: a slot and a generation, never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnKey(u32);
+
+/// Slots are the low 20 bits, so a hub holds a million connections at most.
+const SLOT_BITS: u32 = 20;
+
+impl ConnKey {
+    /// The application itself: not a connection.
+    pub const APPLICATION: Self = Self(0);
+    /// The most slots there can be.
+    pub const MAX_SLOTS: usize = (1 << SLOT_BITS) - 1;
+
+    /// The key of a slot in its `generation`, which counts from one and wraps.
+    #[must_use]
+    pub fn new(slot: usize, generation: u32) -> Self {
+        let generation = generation % ((1 << (32 - SLOT_BITS)) - 1) + 1;
+        Self(generation << SLOT_BITS | slot as u32)
+    }
+
+    /// The slot.
+    #[must_use]
+    pub fn slot(self) -> usize {
+        (self.0 & ((1 << SLOT_BITS) - 1)) as usize
+    }
+
+    /// The number that stands for this connection outside.
+    #[must_use]
+    pub fn to_bits(self) -> u32 {
+        self.0
+    }
+
+    /// The key that [`Self::to_bits`] came from.
+    #[must_use]
+    pub fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+}
+
+/// What a subscription came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subscription {
+    /// It is new.
+    Added,
+    /// It was there.
+    Unchanged,
+    /// A limit stands against it.
+    Refused(&'static str),
+}
+
+/// Names a topic while somebody wants it.
+pub type TopicId = u32;
+
+#[derive(Debug, Default)]
+struct Topic {
+    name: Box<str>,
+    subscribers: Vec<ConnKey>,
+    /// The application listens for every connection's events.
+    is_local: bool,
+    /// The application listens for the events of these connections alone.
+    local_to: Vec<ConnKey>,
+}
+
+impl Topic {
+    fn is_unused(&self) -> bool {
+        self.subscribers.is_empty() && !self.is_local && self.local_to.is_empty()
+    }
+}
+
+/// Topics of one connection and where the connection stands in each.
+type Positions = HashMap<TopicId, u32, RandomState>;
+
+/// The table of who wants what.
+#[derive(Debug)]
+pub struct Router {
+    by_name: HashTable<TopicId>,
+    hasher: RandomState,
+    topics: Vec<Topic>,
+    free: Vec<TopicId>,
+    positions: HashMap<ConnKey, Positions, RandomState>,
+    /// Connections that the application listens to one by one.
+    listened: HashMap<ConnKey, Vec<Box<str>>, RandomState>,
+    max_topics: usize,
+    max_topics_per_connection: usize,
+}
+
+impl Router {
+    /// An empty table with its bounds.
+    #[must_use]
+    pub fn new(max_topics: usize, max_topics_per_connection: usize) -> Self {
+        Self {
+            by_name: HashTable::new(),
+            hasher: RandomState::default(),
+            topics: Vec::new(),
+            free: Vec::new(),
+            positions: HashMap::default(),
+            listened: HashMap::default(),
+            max_topics,
+            max_topics_per_connection,
+        }
+    }
+
+    /// Topics that somebody wants.
+    #[must_use]
+    pub fn topic_count(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Connections subscribed to `topic`.
+    #[must_use]
+    pub fn subscriber_count(&self, topic: &str) -> usize {
+        self.find(topic).map_or(0, |id| self.subscribers(id).len())
+    }
+
+    /// The topic, if anybody wants it.
+    #[must_use]
+    pub fn find(&self, topic: &str) -> Option<TopicId> {
+        self.by_name.find(self.hasher.hash_one(topic), |id| &*self.topics[*id as usize].name == topic).copied()
+    }
+
+    /// Connections subscribed to a topic, in no particular order.
+    #[must_use]
+    pub fn subscribers(&self, topic: TopicId) -> &[ConnKey] {
+        &self.topics[topic as usize].subscribers
+    }
+
+    /// True when the application listens to what `from` publishes on the topic.
+    #[must_use]
+    pub fn is_local(&self, topic: TopicId, from: ConnKey) -> bool {
+        let topic = &self.topics[topic as usize];
+        topic.is_local || topic.local_to.contains(&from)
+    }
+
+    /// A connection wants a topic.
+    pub fn subscribe(&mut self, connection: ConnKey, topic: &str) -> Subscription {
+        let held = self.positions.get(&connection);
+        let id = self.find(topic);
+        if let (Some(held), Some(id)) = (held, id)
+            && held.contains_key(&id)
+        {
+            return Subscription::Unchanged;
+        }
+        if held.map_or(0, HashMap::len) >= self.max_topics_per_connection {
+            return Subscription::Refused("maxTopicsPerConnection");
+        }
+        if id.is_none() && self.topic_count() >= self.max_topics {
+            return Subscription::Refused("maxTopics");
+        }
+        let id = id.unwrap_or_else(|| self.insert(topic));
+        let subscribers = &mut self.topics[id as usize].subscribers;
+        self.positions.entry(connection).or_default().insert(id, subscribers.len() as u32);
+        subscribers.push(connection);
+        Subscription::Added
+    }
+
+    /// A connection no longer wants a topic; false if it did not.
+    pub fn unsubscribe(&mut self, connection: ConnKey, topic: &str) -> bool {
+        let Some(id) = self.find(topic) else { return false };
+        let Some(held) = self.positions.get_mut(&connection) else { return false };
+        let Some(position) = held.remove(&id) else { return false };
+        if held.is_empty() {
+            self.positions.remove(&connection);
+        }
+        self.take_out(id, position);
+        true
+    }
+
+    /// A connection is gone, and with it all that it wanted and all that was listened to from it.
+    pub fn remove(&mut self, connection: ConnKey) {
+        for (id, position) in self.positions.remove(&connection).unwrap_or_default() {
+            self.take_out(id, position);
+        }
+        for topic in self.listened.remove(&connection).unwrap_or_default() {
+            self.unlisten(connection, &topic);
+        }
+    }
+
+    /// The application listens to a topic: of every connection, or of one.
+    pub fn listen(&mut self, from: ConnKey, topic: &str) {
+        let id = self.find(topic).unwrap_or_else(|| self.insert(topic));
+        let entry = &mut self.topics[id as usize];
+        if from == ConnKey::APPLICATION {
+            entry.is_local = true;
+        } else if !entry.local_to.contains(&from) {
+            entry.local_to.push(from);
+            self.listened.entry(from).or_default().push(topic.into());
+        }
+    }
+
+    /// The application no longer listens.
+    pub fn unlisten(&mut self, from: ConnKey, topic: &str) {
+        let Some(id) = self.find(topic) else { return };
+        let entry = &mut self.topics[id as usize];
+        if from == ConnKey::APPLICATION {
+            entry.is_local = false;
+        } else {
+            entry.local_to.retain(|listened| *listened != from);
+            if let Some(listened) = self.listened.get_mut(&from) {
+                listened.retain(|listened| **listened != *topic);
+            }
+        }
+        self.drop_if_unused(id);
+    }
+
+    /// Removes a subscriber in constant time: the last one takes its place and is told so.
+    fn take_out(&mut self, id: TopicId, position: u32) {
+        let subscribers = &mut self.topics[id as usize].subscribers;
+        subscribers.swap_remove(position as usize);
+        if let Some(moved) = subscribers.get(position as usize)
+            && let Some(held) = self.positions.get_mut(moved)
+        {
+            held.insert(id, position);
+        }
+        self.drop_if_unused(id);
+    }
+
+    fn insert(&mut self, name: &str) -> TopicId {
+        let topic = Topic { name: name.into(), ..Topic::default() };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.topics[id as usize] = topic;
+                id
+            }
+            None => {
+                self.topics.push(topic);
+                (self.topics.len() - 1) as TopicId
+            }
+        };
+        let (topics, hasher) = (&self.topics, &self.hasher);
+        self.by_name.insert_unique(hasher.hash_one(name), id, |id| hasher.hash_one(&*topics[*id as usize].name));
+        id
+    }
+
+    fn drop_if_unused(&mut self, id: TopicId) {
+        if !self.topics[id as usize].is_unused() {
+            return;
+        }
+        let topic = std::mem::take(&mut self.topics[id as usize]);
+        if let Ok(entry) = self.by_name.find_entry(self.hasher.hash_one(&*topic.name), |other| *other == id) {
+            entry.remove();
+        }
+        self.free.push(id);
+        self.give_memory_back();
+    }
+
+    /// A million topics that came and went leave nothing behind.
+    fn give_memory_back(&mut self) {
+        const KEPT: usize = 1024;
+        if self.by_name.is_empty() && self.topics.capacity() > KEPT {
+            self.topics = Vec::new();
+            self.free = Vec::new();
+            self.by_name = HashTable::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn key(slot: usize) -> ConnKey {
+        ConnKey::new(slot, 0)
+    }
+
+    #[test]
+    fn keys_keep_their_slot_and_are_never_the_application() {
+        for generation in [0, 1, 4094, 4095, 4096, u32::MAX] {
+            let key = ConnKey::new(77, generation);
+            assert_eq!(key.slot(), 77);
+            assert_ne!(key, ConnKey::APPLICATION);
+            assert_eq!(ConnKey::from_bits(key.to_bits()), key);
+        }
+        assert_ne!(ConnKey::new(1, 1), ConnKey::new(1, 2));
+    }
+
+    #[test]
+    fn limits_refuse_one_more_and_not_one_less() {
+        let mut router = Router::new(3, 2);
+        assert_eq!(router.subscribe(key(1), "a:"), Subscription::Added);
+        assert_eq!(router.subscribe(key(1), "b:"), Subscription::Added);
+        assert_eq!(router.subscribe(key(1), "b:"), Subscription::Unchanged);
+        assert_eq!(router.subscribe(key(1), "c:"), Subscription::Refused("maxTopicsPerConnection"));
+        assert_eq!(router.subscribe(key(2), "c:"), Subscription::Added);
+        assert_eq!(router.subscribe(key(2), "d:"), Subscription::Refused("maxTopics"));
+        assert_eq!(router.subscribe(key(2), "a:"), Subscription::Added);
+    }
+
+    #[test]
+    fn listening_to_one_connection_hears_that_one_alone() {
+        let mut router = Router::new(10, 10);
+        router.listen(key(1), "a:");
+        let id = router.find("a:").expect("listened to");
+        assert!(router.is_local(id, key(1)) && !router.is_local(id, key(2)));
+        router.unlisten(key(1), "a:");
+        assert_eq!(router.find("a:"), None);
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Subscribe(usize, u8),
+        Unsubscribe(usize, u8),
+        Remove(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..6usize, 0..8u8).prop_map(|(connection, topic)| Step::Subscribe(connection, topic)),
+            3 => (0..6usize, 0..8u8).prop_map(|(connection, topic)| Step::Unsubscribe(connection, topic)),
+            1 => (0..6usize).prop_map(Step::Remove),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_word_about_a_topic_counts(steps in prop::collection::vec(step(), 0..300)) {
+            let mut router = Router::new(1000, 1000);
+            let mut model: BTreeMap<u8, BTreeSet<usize>> = BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::Subscribe(connection, topic) => {
+                        let added = model.entry(topic).or_default().insert(connection);
+                        let got = router.subscribe(key(connection), &format!("t:{topic}"));
+                        prop_assert_eq!(got == Subscription::Added, added);
+                    }
+                    Step::Unsubscribe(connection, topic) => {
+                        let removed = model.entry(topic).or_default().remove(&connection);
+                        prop_assert_eq!(router.unsubscribe(key(connection), &format!("t:{topic}")), removed);
+                    }
+                    Step::Remove(connection) => {
+                        model.values_mut().for_each(|subscribers| { subscribers.remove(&connection); });
+                        router.remove(key(connection));
+                    }
+                }
+                model.retain(|_, subscribers| !subscribers.is_empty());
+                prop_assert_eq!(router.topic_count(), model.len());
+                for (topic, subscribers) in &model {
+                    let id = router.find(&format!("t:{topic}")).expect("wanted");
+                    let got: BTreeSet<usize> = router.subscribers(id).iter().map(|key| key.slot()).collect();
+                    prop_assert_eq!(&got, subscribers);
+                    prop_assert_eq!(router.subscribers(id).len(), subscribers.len());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! A spoke: one link to a hub that comes back by itself. This file is the handle; the task is in `spoke/actor.rs`.
+//!
+//! Does not know which transport carries it. Invariant: what was published leaves in order, and a hole in what was heard is told before
+//! anything that came after it.
+
+mod actor;
+mod backoff;
+mod gap;
+mod session;
+mod subscriptions;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use crate::delivery::{Delivery, Failure, Notice};
+use crate::hub::Published;
+use crate::inbound::Inbound;
+use crate::link::{Connect, Destination};
+use crate::mailbox::{Mailbox, Rebase, Refusal};
+use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan, Limits, Prefix};
+use actor::SpokeActor;
+
+/// Whether the hub is taken for native.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PeerKind {
+    /// Found out by saying hello.
+    #[default]
+    Auto,
+    /// Anything but a hello is an error.
+    Native,
+    /// No hello is said.
+    Plain,
+}
+
+/// How a spoke comes back.
+#[derive(Debug, Clone)]
+pub struct Reconnect {
+    /// Try again when the very first attempt fails.
+    pub initial: bool,
+    /// Upper bound of the first delay; it doubles with each attempt. Source: none, a guess.
+    pub min_delay: Duration,
+    /// Upper bound of every delay. Source: none, a guess.
+    pub max_delay: Duration,
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self { initial: true, min_delay: Duration::from_millis(250), max_delay: Duration::from_secs(30) }
+    }
+}
+
+/// How a spoke behaves.
+#[derive(Debug, Clone)]
+pub struct SpokeConfig {
+    /// Where to connect; with `asks`, until the application says otherwise.
+    pub destination: Destination,
+    /// Ask the application for the destination before each attempt.
+    pub asks: bool,
+    /// What the hub is taken for.
+    pub peer: PeerKind,
+    /// How long a hub may take to say hello before it is taken for plain. Source: none, a guess.
+    pub hello_timeout: Duration,
+    /// `None`: the first loss ends the target.
+    pub reconnect: Option<Reconnect>,
+    /// Bytes that may wait while there is no link, 64 per event added.
+    pub max_buffered: usize,
+    /// Bytes that may wait while there is one.
+    pub max_pending: usize,
+    /// How long an event may wait while there is no link. Source: none, a guess.
+    pub queue_max_age: Duration,
+    /// Bounds of messages and time.
+    pub limits: Limits,
+}
+
+impl Default for SpokeConfig {
+    fn default() -> Self {
+        Self {
+            destination: Destination::default(),
+            asks: false,
+            peer: PeerKind::Auto,
+            hello_timeout: Duration::from_secs(2),
+            reconnect: Some(Reconnect::default()),
+            max_buffered: Limits::MAX_BUFFERED_BYTES,
+            max_pending: Limits::MAX_PENDING_BYTES,
+            queue_max_age: Duration::from_secs(60),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Counters of a spoke since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SpokeStats {
+    pub published: u64,
+    pub sent: u64,
+    pub sent_bytes: u64,
+    pub writes: u64,
+    pub received: u64,
+    pub delivered: u64,
+    pub unwanted: u64,
+    pub dropped: u64,
+    pub malformed: u64,
+    pub ignored_controls: u64,
+    pub gaps: u64,
+    pub connects: u64,
+    pub topics: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    published: AtomicU64,
+    sent: AtomicU64,
+    sent_bytes: AtomicU64,
+    writes: AtomicU64,
+    received: AtomicU64,
+    delivered: AtomicU64,
+    unwanted: AtomicU64,
+    dropped: AtomicU64,
+    unreported: AtomicU64,
+    malformed: AtomicU64,
+    ignored_controls: AtomicU64,
+    gaps: AtomicU64,
+    connects: AtomicU64,
+    topics: AtomicU64,
+}
+
+fn count(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+enum Op {
+    Publish(EventSpan),
+    Read(Inbound),
+    Listen { topic: Box<str> },
+    Unlisten { topic: Box<str> },
+    Confirm { topic: Box<str>, token: u32 },
+    Flush(u32),
+    Drained(u32),
+    Report,
+    Provide { token: u32, destination: Destination },
+    Decline { token: u32, message: String },
+    Close { reason: CloseReason, timeout: Duration },
+}
+
+impl Rebase for Op {
+    fn rebase(&mut self, by: u32) {
+        match self {
+            Self::Publish(span) => span.rebase(by),
+            Self::Read(inbound) => inbound.rebase(by),
+            _ => {}
+        }
+    }
+}
+
+struct Shared {
+    config: SpokeConfig,
+    mailbox: Mailbox<Op>,
+    delivery: Arc<dyn Delivery>,
+    counters: Counters,
+    /// What may wait now: less while there is no link.
+    bound: AtomicUsize,
+}
+
+/// A handle to a spoke. Cheap to clone; the spoke lives until it is closed.
+#[derive(Clone)]
+pub struct Spoke {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Spoke {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Spoke").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// Bytes encoded for one write. Source: measured on hubs, 64 to 256 KiB are alike.
+const WRITE_BYTES: usize = 64 << 10;
+
+impl Spoke {
+    /// Starts a spoke's task on `runtime`; it connects at once.
+    #[must_use]
+    pub fn start(config: SpokeConfig, connector: Arc<dyn Connect>, delivery: Arc<dyn Delivery>, runtime: &Handle) -> Self {
+        let bound = AtomicUsize::new(config.max_buffered);
+        let shared = Arc::new(Shared {
+            config,
+            mailbox: Mailbox::new(WRITE_BYTES),
+            delivery,
+            counters: Counters::default(),
+            bound,
+        });
+        let task = runtime.spawn(SpokeActor::new(Arc::clone(&shared), connector).run());
+        let watched = Arc::clone(&shared);
+        runtime.spawn(async move {
+            if task.await.is_err() {
+                watched.fail();
+            }
+        });
+        Self { shared }
+    }
+
+    /// Publishes to the hub. `payload` is one JSON value.
+    pub fn publish(&self, prefix: &Prefix, payload: &str) -> Published {
+        self.post(prefix.body_len(payload.len()), |text| EventSpan::write_prefixed(text, prefix, payload))
+    }
+
+    /// As [`Self::publish`], for a pair of names that is not kept.
+    pub fn publish_once(&self, type_: &str, id: &str, payload: &str) -> Published {
+        self.publish(&Prefix::new(type_, id), payload)
+    }
+
+    fn post(&self, len: usize, write: impl FnOnce(&mut String) -> EventSpan) -> Published {
+        let Shared { config, mailbox, counters, bound, .. } = &*self.shared;
+        if len > config.limits.max_message_bytes {
+            return Published::TooLarge;
+        }
+        match mailbox.publish(len, bound.load(Ordering::Relaxed), |text| Op::Publish(write(text))) {
+            Ok(()) => {
+                count(&counters.published, 1);
+                Published::Accepted
+            }
+            Err(Refusal::Closed) => Published::Closed,
+            Err(Refusal::Full) => {
+                count(&counters.dropped, 1);
+                if counters.unreported.fetch_add(1, Ordering::Relaxed) == 0 {
+                    self.command(Op::Report);
+                }
+                Published::Full
+            }
+        }
+    }
+
+    /// The application listens to a topic.
+    pub fn listen(&self, topic: &str) {
+        self.command(Op::Listen { topic: topic.into() });
+    }
+
+    /// The application no longer listens.
+    pub fn unlisten(&self, topic: &str) {
+        self.command(Op::Unlisten { topic: topic.into() });
+    }
+
+    /// Answers with [`Notice::Confirmed`] when the latest `listen` to the topic is active at the hub.
+    pub fn confirm(&self, topic: &str, token: u32) {
+        self.command(Op::Confirm { topic: topic.into(), token });
+    }
+
+    /// Answers with [`Notice::Flushed`] when all that was published before was handed to the transport or dropped.
+    pub fn flush(&self, token: u32) {
+        self.command(Op::Flush(token));
+    }
+
+    /// Answers with [`Notice::Drained`] when less than half of `max_buffered` waits.
+    pub fn drained(&self, token: u32) {
+        self.command(Op::Drained(token));
+    }
+
+    /// Answers [`Notice::Dial`].
+    pub fn provide(&self, token: u32, destination: Destination) {
+        self.command(Op::Provide { token, destination });
+    }
+
+    /// Answers [`Notice::Dial`]: the attempt fails.
+    pub fn decline(&self, token: u32, message: String) {
+        self.command(Op::Decline { token, message });
+    }
+
+    /// Closes: what was published is written until the time-out, then [`Notice::Closed`].
+    pub fn close(&self, reason: CloseReason, timeout: Duration) {
+        self.command(Op::Close { reason, timeout });
+    }
+
+    /// Closes without writing anything more; for environments that end.
+    pub fn abort(&self) {
+        self.close(CloseReason::new(CloseCode::GOING_AWAY, ""), Duration::ZERO);
+    }
+
+    /// Bytes that were published and not yet written, 64 per event added.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.shared.mailbox.published_bytes()
+    }
+
+    /// Counters since the spoke was made.
+    #[must_use]
+    pub fn stats(&self) -> SpokeStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.shared.counters;
+        SpokeStats {
+            published: read(&counters.published),
+            sent: read(&counters.sent),
+            sent_bytes: read(&counters.sent_bytes),
+            writes: read(&counters.writes),
+            received: read(&counters.received),
+            delivered: read(&counters.delivered),
+            unwanted: read(&counters.unwanted),
+            dropped: read(&counters.dropped),
+            malformed: read(&counters.malformed),
+            ignored_controls: read(&counters.ignored_controls),
+            gaps: read(&counters.gaps),
+            connects: read(&counters.connects),
+            topics: read(&counters.topics),
+        }
+    }
+
+    /// A command to a spoke that is closed has nothing left to do.
+    fn command(&self, op: Op) {
+        let _closed = self.shared.mailbox.command(op);
+    }
+}
+
+impl Shared {
+    /// The task died of a defect: the application is told, nothing waits for ever.
+    fn fail(&self) {
+        self.mailbox.close();
+        let message = "the spoke failed because of a defect in it; close it and make another".into();
+        self.delivery.notice(Notice::Closed {
+            reason: CloseReason::new(CloseCode::INTERNAL, "internal error"),
+            error: Some(Failure { kind: ErrorKind::Internal, message }),
+        });
+    }
+}

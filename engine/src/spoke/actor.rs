@@ -1,0 +1,437 @@
+//! The spoke's task: connects, hands the link to a session, and decides what its end means. Does not read or write links.
+//!
+//! Invariants: what was published leaves in order, also across links; each loss of an admitted link opens one gap, however many
+//! attempts it takes to end it.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+
+use super::gap::OpenGap;
+use super::session::{Session, SessionEnd};
+use super::subscriptions::Subscriptions;
+use super::{Op, Shared, backoff, count};
+use crate::delivery::{Failure, GapCause, Notice};
+use crate::link::{Connect, ConnectError, Destination, Link};
+use crate::mailbox::Batch;
+use crate::meter::ErrorMeter;
+use crate::model::{CloseCode, CloseReason, Error, ErrorKind, Limits};
+
+/// Protocol errors in a row after which the other end is taken for something else. Source: the contract.
+const MAX_PROTOCOL_ERRORS: u32 = 3;
+
+/// An event that waits for a link.
+pub(super) struct Held {
+    pub(super) body: Box<str>,
+    pub(super) since: Instant,
+}
+
+impl Held {
+    /// What the event was charged when it was published.
+    pub(super) fn cost(&self) -> usize {
+        self.body.len() + Limits::EVENT_OVERHEAD_BYTES
+    }
+}
+
+pub(super) struct Ending {
+    pub(super) reason: CloseReason,
+    pub(super) deadline: Instant,
+}
+
+/// Why a spoke is over.
+struct Over {
+    reason: CloseReason,
+    error: Option<Failure>,
+}
+
+pub(super) struct SpokeActor {
+    pub(super) shared: Arc<Shared>,
+    connector: Arc<dyn Connect>,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) held: VecDeque<Held>,
+    pub(super) flushes: Vec<u32>,
+    pub(super) drains: Vec<u32>,
+    pub(super) meter: ErrorMeter,
+    pub(super) gap: Option<OpenGap>,
+    pub(super) closing: Option<Ending>,
+    provided: Option<(u32, Result<Destination, String>)>,
+    dial_token: u32,
+    was_open: bool,
+    attempt: u32,
+    protocol_errors: u32,
+    was_unidentified: bool,
+}
+
+impl SpokeActor {
+    pub(super) fn new(shared: Arc<Shared>, connector: Arc<dyn Connect>) -> Self {
+        Self {
+            shared,
+            connector,
+            subscriptions: Subscriptions::default(),
+            held: VecDeque::new(),
+            flushes: Vec::new(),
+            drains: Vec::new(),
+            meter: ErrorMeter::default(),
+            gap: None,
+            closing: None,
+            provided: None,
+            dial_token: 0,
+            was_open: false,
+            attempt: 0,
+            protocol_errors: 0,
+            was_unidentified: false,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let over = self.live().await;
+        self.finish(over);
+    }
+
+    async fn live(&mut self) -> Over {
+        loop {
+            let cause = match self.connect().await {
+                Err(over) => return over,
+                Ok(Ok(link)) => match self.hold(link).await {
+                    Ok(cause) => cause,
+                    Err(over) => return over,
+                },
+                Ok(Err(failed)) => {
+                    let failure = failure_of(&failed.error);
+                    let may_retry = self.was_open || self.shared.config.reconnect.as_ref().is_some_and(|policy| policy.initial);
+                    if failed.is_terminal || !may_retry {
+                        return Over::failed(CloseCode::ABNORMAL, failure);
+                    }
+                    Lost { failure, delay: None }
+                }
+            };
+            if let Err(over) = self.back_off(cause).await {
+                return over;
+            }
+        }
+    }
+
+    // ---- Between links ---------------------------------------------------------------------------------------------------------
+
+    async fn connect(&mut self) -> Result<Result<Link, ConnectError>, Over> {
+        let destination = match self.destination().await? {
+            Ok(destination) => destination,
+            Err(message) => {
+                let error = Error::new(ErrorKind::Connect, message);
+                return Ok(Err(ConnectError { error, is_terminal: false }));
+            }
+        };
+        let limit = self.shared.config.limits.handshake;
+        let attempt = tokio::time::timeout(limit, self.connector.connect(destination));
+        Ok(self.meanwhile(attempt).await?.unwrap_or_else(|_| {
+            let message = format!("no connection within {} ms", limit.as_millis());
+            Err(ConnectError { error: Error::new(ErrorKind::TimedOut, message), is_terminal: false })
+        }))
+    }
+
+    /// The destination of the next attempt, from the application if it wants to be asked.
+    async fn destination(&mut self) -> Result<Result<Destination, String>, Over> {
+        if !self.shared.config.asks {
+            return Ok(Ok(self.shared.config.destination.clone()));
+        }
+        self.dial_token += 1;
+        let token = self.dial_token;
+        self.shared.delivery.notice(Notice::Dial { token, attempt: self.attempt + 1 });
+        loop {
+            if let Some((_, answer)) = self.provided.take_if(|(answered, _)| *answered == token) {
+                return Ok(answer);
+            }
+            let shared = Arc::clone(&self.shared);
+            self.meanwhile(poll_fn(|cx| shared.mailbox.poll_some(cx))).await?;
+            self.take_offline();
+        }
+    }
+
+    async fn back_off(&mut self, lost: Lost) -> Result<(), Over> {
+        let Some(policy) = self.shared.config.reconnect.clone() else {
+            return Err(Over::failed(CloseCode::ABNORMAL, lost.failure));
+        };
+        self.attempt += 1;
+        let jitter = backoff::delay(&policy, self.attempt, rand::rng().random());
+        let delay = lost.delay.map_or(jitter, |asked| asked + jitter);
+        self.shared.delivery.notice(Notice::Reconnecting {
+            attempt: self.attempt,
+            delay_ms: delay.as_millis() as u64,
+            cause: lost.failure,
+        });
+        self.meanwhile(tokio::time::sleep(delay)).await
+    }
+
+    /// Waits for `future` and deals with what the application wants meanwhile.
+    async fn meanwhile<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Over> {
+        let mut future = pin!(future);
+        let mut timer = pin!(tokio::time::sleep(Duration::from_millis(100)));
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = future.as_mut().poll(cx) {
+                return Poll::Ready(Ok(done));
+            }
+            loop {
+                self.take_offline();
+                if let Some(over) = self.over_while_offline() {
+                    return Poll::Ready(Err(over));
+                }
+                if self.shared.mailbox.poll_some(cx).is_pending() {
+                    break;
+                }
+            }
+            // While there is no link, ages and deadlines are looked at ten times a second.
+            while timer.as_mut().poll(cx).is_ready() {
+                timer.as_mut().reset(tokio::time::Instant::now() + Duration::from_millis(100));
+                self.on_offline_tick();
+                if let Some(over) = self.over_while_offline() {
+                    return Poll::Ready(Err(over));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn take_offline(&mut self) {
+        while let Some(batch) = self.shared.mailbox.take() {
+            self.take_batch(batch);
+        }
+        self.answer_drains();
+        if self.held.is_empty() {
+            self.answer_flushes();
+        }
+    }
+
+    fn take_batch(&mut self, mut batch: Batch<Op>) {
+        let ops = std::mem::take(&mut batch.ops);
+        self.take_ops(&batch.text, ops);
+    }
+
+    /// Events wait for a link; everything else is dealt with at once.
+    pub(super) fn take_ops(&mut self, text: &str, ops: impl IntoIterator<Item = Op>) {
+        for op in ops {
+            match op {
+                Op::Publish(span) => {
+                    self.held.push_back(Held { body: span.body(text).into(), since: Instant::now() });
+                }
+                Op::Listen { topic } => {
+                    self.subscriptions.listen(&topic);
+                }
+                Op::Unlisten { topic } => {
+                    self.unlisten(&topic);
+                }
+                other => self.command(other),
+            }
+        }
+        self.count_topics();
+    }
+
+    fn on_offline_tick(&mut self) {
+        self.drop_aged(Instant::now());
+        self.tell_due_errors();
+    }
+
+    /// Events that waited too long for a link are dropped, counted and reported.
+    pub(super) fn drop_aged(&mut self, now: Instant) {
+        let max_age = self.shared.config.queue_max_age;
+        let mut dropped = 0;
+        while let Some(aged) = self.held.pop_front_if(|held| now.duration_since(held.since) > max_age) {
+            self.shared.mailbox.release(aged.cost());
+            dropped += 1;
+        }
+        if dropped > 0 {
+            count(&self.shared.counters.dropped, dropped);
+            let message = format!("events dropped: they waited longer than queueMaxAgeMs ({}) for a link", max_age.as_millis());
+            self.raise(ErrorKind::BufferFull, message, dropped);
+        }
+    }
+
+    fn over_while_offline(&self) -> Option<Over> {
+        let closing = self.closing.as_ref()?;
+        let is_over = self.held.is_empty() || Instant::now() >= closing.deadline;
+        is_over.then(|| Over { reason: closing.reason.clone(), error: None })
+    }
+
+    // ---- Commands --------------------------------------------------------------------------------------------------------------
+
+    /// What means the same with and without a link.
+    pub(super) fn command(&mut self, op: Op) {
+        match op {
+            Op::Confirm { topic, token } => {
+                let answer = self.subscriptions.confirm(topic, token);
+                self.tell(answer);
+            }
+            Op::Flush(token) => self.flushes.push(token),
+            Op::Drained(token) => self.drains.push(token),
+            Op::Report => self.report_dropped(),
+            Op::Provide { token, destination } => self.provided = Some((token, Ok(destination))),
+            Op::Decline { token, message } => self.provided = Some((token, Err(message))),
+            Op::Close { reason, timeout } => self.close(reason, timeout),
+            Op::Publish(_) | Op::Read(_) | Op::Listen { .. } | Op::Unlisten { .. } => {}
+        }
+    }
+
+    /// Returns whether the hub was told of the topic.
+    pub(super) fn unlisten(&mut self, topic: &str) -> bool {
+        let (was_told, answers) = self.subscriptions.unlisten(topic);
+        self.tell(answers);
+        if let Some(gap) = &mut self.gap {
+            gap.drop_topic(topic);
+        }
+        was_told
+    }
+
+    fn close(&mut self, reason: CloseReason, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
+        match &mut self.closing {
+            Some(closing) => closing.deadline = closing.deadline.min(deadline),
+            None => self.closing = Some(Ending { reason, deadline }),
+        }
+    }
+
+    fn report_dropped(&mut self) {
+        let dropped = self.shared.counters.unreported.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            let bound = self.shared.bound.load(Ordering::Relaxed);
+            let message = format!(
+                "events dropped: more than {bound} bytes wait to be sent; await drain() when bufferedAmount grows, or raise \
+                 maxBufferedAmount (no link) or maxPendingBytes (link)"
+            );
+            self.raise(ErrorKind::BufferFull, message, dropped);
+        }
+    }
+
+    pub(super) fn answer_flushes(&mut self) {
+        let answered = std::mem::take(&mut self.flushes);
+        self.tell(answered.into_iter().map(|token| Notice::Flushed { token }));
+    }
+
+    pub(super) fn answer_drains(&mut self) {
+        if !self.drains.is_empty() && self.shared.mailbox.published_bytes() < self.shared.config.max_buffered / 2 {
+            let answered = std::mem::take(&mut self.drains);
+            self.tell(answered.into_iter().map(|token| Notice::Drained { token }));
+        }
+    }
+
+    pub(super) fn count_topics(&self) {
+        self.shared.counters.topics.store(self.subscriptions.len() as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn tell(&self, notices: impl IntoIterator<Item = Notice>) {
+        notices.into_iter().for_each(|notice| self.shared.delivery.notice(notice));
+    }
+
+    pub(super) fn raise(&mut self, kind: ErrorKind, message: String, times: u64) {
+        let notice = self.meter.raise(Instant::now(), kind, message, times);
+        self.tell(notice);
+    }
+
+    pub(super) fn tell_due_errors(&mut self) {
+        let due = self.meter.due(Instant::now());
+        self.tell(due);
+    }
+
+    // ---- One link after the other ----------------------------------------------------------------------------------------------
+
+    /// Uses a link until it ends; says why another one should be made, or why not.
+    async fn hold(&mut self, link: Link) -> Result<Lost, Over> {
+        count(&self.shared.counters.connects, 1);
+        self.drop_aged(Instant::now());
+        self.shared.bound.store(self.shared.config.max_pending, Ordering::Relaxed);
+        let end = Session::new(self, link, self.was_open).run().await;
+        self.shared.bound.store(self.shared.config.max_buffered, Ordering::Relaxed);
+        if end.was_admitted {
+            self.was_open = true;
+            self.open_gap(&end);
+        }
+        self.subscriptions.reset();
+        if end.lasted > backoff::STABLE {
+            self.attempt = 0;
+        }
+        self.judge(end)
+    }
+
+    fn open_gap(&mut self, end: &SessionEnd) {
+        let cause = if end.reason.code == CloseCode::TOO_SLOW { GapCause::SlowConsumer } else { GapCause::ConnectionLost };
+        match &mut self.gap {
+            Some(gap) => gap.prolong(),
+            None => self.gap = OpenGap::begin(cause, end.last_read_ms, self.subscriptions.active(), end.is_unproven),
+        }
+    }
+
+    /// What the end of a link means: the table of close codes in `docs/protocol.md`.
+    fn judge(&mut self, end: SessionEnd) -> Result<Lost, Over> {
+        if let Some(closing) = &self.closing {
+            return Err(Over { reason: closing.reason.clone(), error: None });
+        }
+        let code = end.reason.code;
+        let is_protocol_error = matches!(code, CloseCode::PROTOCOL | CloseCode::NOT_UTF8 | CloseCode::TOO_LARGE);
+        self.protocol_errors = if is_protocol_error { self.protocol_errors + 1 } else { 0 };
+        let was_unidentified = std::mem::replace(&mut self.was_unidentified, code == CloseCode::NOT_IDENTIFIED);
+        let failure = Failure { kind: end.kind, message: end.message() };
+        let is_final = match code {
+            CloseCode::NORMAL => return Err(Over { reason: end.reason, error: None }),
+            CloseCode::REFUSED => true,
+            CloseCode::NOT_IDENTIFIED => was_unidentified,
+            _ => end.kind == ErrorKind::NoHello || self.protocol_errors >= MAX_PROTOCOL_ERRORS,
+        };
+        if is_final {
+            return Err(Over { reason: end.reason, error: Some(failure) });
+        }
+        let delay = retry_after(&end.reason);
+        Ok(Lost { failure, delay })
+    }
+
+    fn finish(mut self, over: Over) {
+        self.take_offline();
+        self.shared.mailbox.close();
+        let left = self.held.len() as u64;
+        let reason = format!("closed: {}", if over.reason.reason.is_empty() { "by close()" } else { &over.reason.reason });
+        let closed = over.error.clone().unwrap_or(Failure { kind: ErrorKind::Closed, message: reason });
+        let answers = self.subscriptions.fail_all(&closed);
+        self.tell(answers);
+        if left > 0 {
+            count(&self.shared.counters.dropped, left);
+            self.held.drain(..).for_each(|held| self.shared.mailbox.release(held.cost()));
+            self.raise(ErrorKind::Closed, "events dropped: the target was closed before they could be sent".into(), left);
+        }
+        let rest = self.meter.rest();
+        self.tell(rest);
+        self.answer_flushes();
+        let drains = std::mem::take(&mut self.drains);
+        self.tell(drains.into_iter().map(|token| Notice::Drained { token }));
+        self.tell(over.error.clone().map(|failure| Notice::Error { failure, dropped: 0 }));
+        self.tell([Notice::Closed { reason: over.reason, error: over.error }]);
+    }
+}
+
+/// A link or an attempt that failed and may be made good.
+struct Lost {
+    failure: Failure,
+    /// What the hub asked to wait.
+    delay: Option<Duration>,
+}
+
+impl Over {
+    fn failed(code: CloseCode, failure: Failure) -> Self {
+        Self { reason: CloseReason::new(code, failure.message.clone()), error: Some(failure) }
+    }
+}
+
+fn failure_of(error: &Error) -> Failure {
+    Failure { kind: error.kind(), message: error.to_string() }
+}
+
+/// `retryAfterMs=…` in a close reason, at most a minute.
+fn retry_after(reason: &CloseReason) -> Option<Duration> {
+    const MAX: u64 = 60_000;
+    let (_, value) = reason.reason.split_once("retryAfterMs=")?;
+    let digits: String = value.chars().take_while(char::is_ascii_digit).collect();
+    Some(Duration::from_millis(digits.parse::<u64>().ok()?.min(MAX)))
+}

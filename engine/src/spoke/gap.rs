@@ -1,0 +1,69 @@
+//! A hole in the stream, from the moment the link was lost until every topic of it is active again. Does not read the clock.
+//!
+//! Invariant: events of the new link wait here until the gap was told, so it stands where it belongs.
+
+use std::collections::HashSet;
+
+use crate::delivery::{Direction, Gap, GapCause};
+use crate::model::EventSpan;
+
+/// Events of a new link that wait for the gap to be told. Source: none, a guess: as much as may wait for JavaScript.
+const MAX_DETAINED_BYTES: usize = 4 << 20;
+
+/// A gap that is not over.
+#[derive(Debug)]
+pub(super) struct OpenGap {
+    cause: GapCause,
+    direction: Direction,
+    from_ms: u64,
+    topics: Vec<Box<str>>,
+    missing: HashSet<Box<str>>,
+    detained: String,
+    spans: Vec<EventSpan>,
+}
+
+impl OpenGap {
+    /// A link was lost: `topics` were active, `is_out` says that events may not have reached the hub. Nothing if nothing can be missing.
+    pub(super) fn begin(cause: GapCause, from_ms: u64, topics: Vec<Box<str>>, is_out: bool) -> Option<Self> {
+        let direction = match (topics.is_empty(), is_out) {
+            (true, false) => return None,
+            (true, true) => Direction::Out,
+            (false, true) => Direction::Both,
+            (false, false) => Direction::In,
+        };
+        let missing = topics.iter().cloned().collect();
+        Some(Self { cause, direction, from_ms, topics, missing, detained: String::new(), spans: Vec::new() })
+    }
+
+    /// The link was lost again before the gap was over.
+    pub(super) fn prolong(&mut self) {
+        self.missing = self.topics.iter().cloned().collect();
+    }
+
+    /// A topic is active again, or not wanted any more.
+    pub(super) fn settle(&mut self, topic: &str) {
+        self.missing.remove(topic);
+    }
+
+    /// A topic has lost its last listener.
+    pub(super) fn drop_topic(&mut self, topic: &str) {
+        self.missing.remove(topic);
+        self.topics.retain(|kept| **kept != *topic);
+    }
+
+    /// True when every topic is active again, or when no more can be kept waiting.
+    pub(super) fn is_over(&self) -> bool {
+        self.missing.is_empty() || self.detained.len() > MAX_DETAINED_BYTES
+    }
+
+    /// Keeps an event of the new link.
+    pub(super) fn detain(&mut self, type_: &str, id: &str, payload: &str) {
+        self.spans.push(EventSpan::write(&mut self.detained, type_, id, payload));
+    }
+
+    /// The gap as it is told, and what came behind it.
+    pub(super) fn end(self, to_ms: u64) -> (Gap, String, Vec<EventSpan>) {
+        let Self { cause, direction, from_ms, topics, detained, spans, .. } = self;
+        (Gap { cause, direction, from_ms, to_ms, topics }, detained, spans)
+    }
+}

@@ -1,0 +1,645 @@
+//! One link of a spoke, from its handshake to its end: hello, subscriptions, events both ways. Does not decide about the next link.
+//!
+//! Invariants: the hub hears hello, then every topic, then events; nothing is read while the application falls behind; an event of this
+//! link is delivered after `open`, and after the gap that precedes it.
+
+use std::future::poll_fn;
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::time::Sleep;
+
+use super::actor::SpokeActor;
+use super::{Op, PeerKind, WRITE_BYTES, count};
+use crate::delivery::{Direction, Failure, Gap, GapCause, Notice};
+use crate::inbound::{self, Inbound};
+use crate::link::Link;
+use crate::mailbox::Batch;
+use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan, Limits};
+use crate::wire::control::{self, Control, Role};
+
+/// A link is dead after so many heartbeats without a byte, in tenths. Source: the contract.
+const DEAD_AFTER_TENTHS: u32 = 25;
+/// Batches dealt with before other tasks of the thread get a turn.
+const ROUNDS_PER_TURN: usize = 16;
+
+/// What the other end is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Hello was said and not answered.
+    Unknown,
+    Native,
+    Plain,
+}
+
+/// How a link ended.
+pub(super) struct SessionEnd {
+    pub(super) reason: CloseReason,
+    pub(super) kind: ErrorKind,
+    pub(super) was_admitted: bool,
+    pub(super) last_read_ms: u64,
+    /// Events were handed to the transport since the hub last proved that it received.
+    pub(super) is_unproven: bool,
+    pub(super) lasted: Duration,
+}
+
+impl SessionEnd {
+    pub(super) fn message(&self) -> String {
+        let CloseReason { code, reason } = &self.reason;
+        match *code {
+            CloseCode::ABNORMAL => format!("connection lost: {reason}"),
+            _ if reason.is_empty() => format!("the hub closed the connection with code {}", code.0),
+            _ => format!("the hub closed the connection with code {}: {reason}", code.0),
+        }
+    }
+}
+
+pub(super) struct Session<'a> {
+    spoke: &'a mut SpokeActor,
+    link: Link,
+    is_reconnected: bool,
+    phase: Phase,
+    is_admitted: bool,
+    /// Frames that are encoded and not yet written.
+    out: Vec<u8>,
+    written: usize,
+    /// What the frames in `out` cost in the mailbox.
+    out_cost: usize,
+    needs_flush: bool,
+    next: Option<(Batch<Op>, std::vec::IntoIter<Op>)>,
+    read: Batch<Op>,
+    text: String,
+    dice: StdRng,
+    started: Instant,
+    last_read: Instant,
+    last_read_ms: u64,
+    is_paused: bool,
+    next_heartbeat: Instant,
+    hello_deadline: Option<Instant>,
+    /// Events written, of those the hub has surely received, and what it will have received when it answers the ping under way.
+    sent: u64,
+    proven: u64,
+    pinged: Option<u64>,
+    malformed: (Option<Instant>, u32),
+    close_sent: bool,
+    timer: Option<Pin<Box<Sleep>>>,
+    end: Option<(CloseReason, ErrorKind)>,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(spoke: &'a mut SpokeActor, link: Link, is_reconnected: bool) -> Self {
+        let now = Instant::now();
+        let config = &spoke.shared.config;
+        let is_plain = config.peer == PeerKind::Plain;
+        Self {
+            phase: if is_plain { Phase::Plain } else { Phase::Unknown },
+            hello_deadline: (!is_plain).then(|| now + config.hello_timeout),
+            next_heartbeat: now + config.limits.heartbeat / 4,
+            spoke,
+            link,
+            is_reconnected,
+            is_admitted: false,
+            out: Vec::new(),
+            written: 0,
+            out_cost: 0,
+            needs_flush: false,
+            next: None,
+            read: Batch::default(),
+            text: String::new(),
+            dice: StdRng::from_rng(&mut rand::rng()),
+            started: now,
+            last_read: now,
+            last_read_ms: now_ms(),
+            is_paused: false,
+            sent: 0,
+            proven: 0,
+            pinged: None,
+            malformed: (None, 0),
+            close_sent: false,
+            timer: None,
+            end: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> SessionEnd {
+        self.greet();
+        loop {
+            let (reason, kind) = match self.end.take() {
+                Some(end) => end,
+                None => {
+                    poll_fn(|cx| self.poll(cx)).await;
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+            };
+            return self.finish(reason, kind);
+        }
+    }
+
+    /// Hello, a ping right behind it, and every topic; nothing waits for an answer.
+    fn greet(&mut self) {
+        if self.phase == Phase::Unknown {
+            self.say(|text| control::write_hello(text, Role::Spoke, &["ping"]));
+            self.ping();
+        } else {
+            self.admit();
+        }
+        for topic in self.spoke.subscriptions.wanted() {
+            self.subscribe(&topic);
+        }
+    }
+
+    // ---- The loop --------------------------------------------------------------------------------------------------------------
+
+    /// Ready when the link has ended, or when other tasks should get a turn.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..ROUNDS_PER_TURN {
+            let has_written = self.poll_write(cx);
+            let has_read = self.end.is_none() && self.poll_read(cx);
+            self.on_time();
+            if self.end.is_some() {
+                return Poll::Ready(());
+            }
+            if !has_written && !has_read && self.poll_timer(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Encodes what waits and writes it; true if there may be more to do at once.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
+        self.fill(cx);
+        if self.written == self.out.len() {
+            return self.needs_flush && self.poll_flush(cx);
+        }
+        match self.link.writer.poll_write(cx, &[IoSlice::new(&self.out[self.written..])]) {
+            Poll::Pending => false,
+            Poll::Ready(Err(error)) => {
+                // What the hub said before it went is still to be read, its close frame above all.
+                self.out.clear();
+                self.written = 0;
+                self.end_reading(&error);
+                true
+            }
+            Poll::Ready(Ok(count_written)) => {
+                self.written += count_written;
+                count(&self.spoke.shared.counters.sent_bytes, count_written as u64);
+                count(&self.spoke.shared.counters.writes, 1);
+                self.needs_flush = true;
+                if self.written == self.out.len() {
+                    self.poll_flush(cx);
+                    self.on_written();
+                }
+                true
+            }
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> bool {
+        match self.link.writer.poll_flush(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => self.end_reading(&error),
+        }
+        self.needs_flush = false;
+        true
+    }
+
+    /// Writing failed: reads what is there without waiting, then ends.
+    fn end_reading(&mut self, error: &std::io::Error) {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        while self.end.is_none() && self.poll_read(&mut cx) {}
+        self.end.get_or_insert_with(|| (CloseReason::new(CloseCode::ABNORMAL, error.to_string()), ErrorKind::ConnectionLost));
+    }
+
+    /// Everything encoded has been written.
+    fn on_written(&mut self) {
+        self.out.clear();
+        if self.out.capacity() > 4 * WRITE_BYTES {
+            self.out = Vec::new();
+        }
+        self.written = 0;
+        self.spoke.shared.mailbox.release(std::mem::take(&mut self.out_cost));
+        if self.phase == Phase::Plain {
+            self.confirm_writes();
+        }
+        if self.spoke.held.is_empty() && self.next.is_none() {
+            self.spoke.answer_flushes();
+        }
+        self.spoke.answer_drains();
+    }
+
+    fn confirm_writes(&mut self) {
+        let (active, answers) = self.spoke.subscriptions.written_to_plain();
+        self.spoke.tell(answers);
+        if let Some(gap) = &mut self.spoke.gap {
+            active.iter().for_each(|topic| gap.settle(topic));
+        }
+        self.end_gap_if_over();
+    }
+
+    /// Reads once and acts on it; true if there may be more.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
+        self.is_paused = self.spoke.shared.delivery.poll_room(cx).is_pending();
+        if self.is_paused {
+            return false;
+        }
+        let mut read = std::mem::take(&mut self.read);
+        let limits = &self.spoke.shared.config.limits;
+        let result = inbound::poll_read(&mut *self.link.reader, cx, limits, &mut read, &Op::Read);
+        if result.is_ready() {
+            self.last_read = Instant::now();
+            self.last_read_ms = now_ms();
+            let mut ops = std::mem::take(&mut read.ops);
+            for op in ops.drain(..) {
+                if let Op::Read(inbound) = op {
+                    self.on_inbound(inbound, &read.text);
+                }
+            }
+            read.ops = ops;
+        }
+        read.clear();
+        // An idle link holds no buffer.
+        if result.is_ready() {
+            self.read = read;
+        }
+        result.is_ready()
+    }
+
+    // ---- Outbound --------------------------------------------------------------------------------------------------------------
+
+    /// Encodes events until one write is full: first what waited for a link, then what comes.
+    fn fill(&mut self, cx: &mut Context<'_>) {
+        while self.out.len() - self.written < WRITE_BYTES {
+            if let Some(held) = self.spoke.held.pop_front() {
+                self.out_cost += held.cost();
+                self.encode_event(&held.body);
+            } else if let Some((batch, mut ops)) = self.next.take() {
+                if let Some(op) = ops.next() {
+                    self.perform(op, &batch.text);
+                    self.next = Some((batch, ops));
+                }
+            } else if let Some(mut batch) = self.spoke.shared.mailbox.take() {
+                let ops = std::mem::take(&mut batch.ops).into_iter();
+                self.next = Some((batch, ops));
+            } else {
+                self.on_nothing_to_send();
+                if self.spoke.shared.mailbox.poll_some(cx).is_pending() {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn on_nothing_to_send(&mut self) {
+        self.say_goodbye();
+        if self.written == self.out.len() {
+            self.spoke.answer_flushes();
+            self.spoke.answer_drains();
+        }
+    }
+
+    fn perform(&mut self, op: Op, text: &str) {
+        match op {
+            Op::Publish(span) => {
+                self.out_cost += span.body_len() + Limits::EVENT_OVERHEAD_BYTES;
+                self.encode_event(span.body(text));
+            }
+            Op::Listen { topic } => {
+                if self.spoke.subscriptions.listen(&topic) {
+                    self.subscribe(&topic);
+                    self.spoke.count_topics();
+                }
+            }
+            Op::Unlisten { topic } => {
+                if self.spoke.unlisten(&topic) {
+                    self.say(|text| control::write_unsubscribe(text, &topic));
+                }
+                self.spoke.count_topics();
+                self.end_gap_if_over();
+            }
+            other => self.spoke.command(other),
+        }
+    }
+
+    fn encode_event(&mut self, body: &str) {
+        let mask = self.dice.random();
+        self.link.framing.write_message(&mut self.out, body, mask);
+        self.sent += 1;
+        count(&self.spoke.shared.counters.sent, 1);
+    }
+
+    fn subscribe(&mut self, topic: &str) {
+        let n = self.spoke.subscriptions.send(topic);
+        self.say(|text| control::write_subscribe(text, topic, Some(n)));
+    }
+
+    fn say(&mut self, write: impl FnOnce(&mut String)) {
+        self.text.clear();
+        write(&mut self.text);
+        let mask = self.dice.random();
+        self.link.framing.write_message(&mut self.out, &self.text, mask);
+    }
+
+    fn ping(&mut self) {
+        let mask = self.dice.random();
+        if self.link.framing.write_ping(&mut self.out, b"", mask) {
+            self.pinged = Some(self.sent);
+        }
+    }
+
+    /// Once everything before `close()` is encoded, the link is ended in order.
+    fn say_goodbye(&mut self) {
+        let Some(closing) = &self.spoke.closing else { return };
+        if std::mem::replace(&mut self.close_sent, true) {
+            return;
+        }
+        let reason = closing.reason.clone();
+        let mask = self.dice.random();
+        if !self.link.framing.write_close(&mut self.out, reason.code, &reason.reason, mask) && self.written == self.out.len() {
+            self.end = Some((reason, ErrorKind::Closed));
+        }
+    }
+
+    // ---- Inbound ---------------------------------------------------------------------------------------------------------------
+
+    fn on_inbound(&mut self, inbound: Inbound, text: &str) {
+        match inbound {
+            Inbound::Event(span) => self.on_event(span, text),
+            Inbound::Control(control) => self.on_control(control),
+            Inbound::IgnoredControl => count(&self.spoke.shared.counters.ignored_controls, 1),
+            Inbound::Malformed(what) => self.on_malformed(what),
+            Inbound::Ping(data) => {
+                let mask = self.dice.random();
+                self.link.framing.write_pong(&mut self.out, &data, mask);
+            }
+            Inbound::Pong => self.on_pong(),
+            Inbound::Closing(reason) => self.on_closing(reason),
+            Inbound::Ended(ending) => {
+                let kind = if ending.is_violation { ErrorKind::Protocol } else { ErrorKind::ConnectionLost };
+                if ending.is_violation {
+                    self.write_last_frame(&ending.reason);
+                }
+                self.end.get_or_insert((ending.reason, kind));
+            }
+        }
+    }
+
+    fn on_event(&mut self, span: EventSpan, text: &str) {
+        let shared = &self.spoke.shared;
+        count(&shared.counters.received, 1);
+        // The first envelope is no hello: the hub is plain.
+        self.take_for_plain();
+        if !self.spoke.subscriptions.is_wanted(span.topic(text)) {
+            return count(&self.spoke.shared.counters.unwanted, 1);
+        }
+        if let Some(gap) = &mut self.spoke.gap {
+            gap.detain(span.type_(text), span.id(text), span.payload(text));
+            return self.end_gap_if_over();
+        }
+        self.deliver(&span, text);
+    }
+
+    fn deliver(&self, span: &EventSpan, text: &str) {
+        let shared = &self.spoke.shared;
+        count(&shared.counters.delivered, 1);
+        shared.delivery.event(0, span.type_(text), span.id(text), span.payload(text));
+    }
+
+    fn on_control(&mut self, control: Control) {
+        match control {
+            Control::Hello { .. } => self.on_hello(),
+            Control::Subscribed { topic, n } => {
+                let answers = self.spoke.subscriptions.acknowledged(&topic, n);
+                self.settle(&topic, answers);
+            }
+            Control::Refused { topic, n, is_publish, code, reason } => self.on_refused(&topic, n, is_publish, &code, &reason),
+            Control::Gap { from, to, topics } => self.on_upstream_gap(from, to, topics),
+            Control::Ping { t } => self.say(|text| control::write_pong(text, &t)),
+            Control::Pong => {}
+            // Only a spoke may say these.
+            Control::Subscribe { .. } | Control::Unsubscribe { .. } => {
+                count(&self.spoke.shared.counters.ignored_controls, 1);
+            }
+        }
+    }
+
+    fn on_hello(&mut self) {
+        if self.phase == Phase::Native {
+            return count(&self.spoke.shared.counters.ignored_controls, 1);
+        }
+        self.phase = Phase::Native;
+        self.hello_deadline = None;
+        self.spoke.subscriptions.forget_writes();
+        self.admit();
+    }
+
+    fn on_refused(&mut self, topic: &str, n: Option<u64>, is_publish: bool, code: &str, reason: &str) {
+        let kind = match code {
+            "FORBIDDEN" => ErrorKind::Forbidden,
+            "LIMIT" => ErrorKind::Limit,
+            _ => ErrorKind::Refused,
+        };
+        let what = if is_publish { "publishing to" } else { "subscribing to" };
+        let message = format!("the hub refused {what} {topic:?}: {code}: {reason}");
+        if !is_publish {
+            let failure = Failure { kind, message: message.clone() };
+            let answers = self.spoke.subscriptions.refused(topic, n, &failure);
+            self.settle(topic, answers);
+        }
+        self.spoke.raise(kind, message, 1);
+    }
+
+    fn settle(&mut self, topic: &str, answers: Vec<Notice>) {
+        self.spoke.tell(answers);
+        if let Some(gap) = &mut self.spoke.gap {
+            gap.settle(topic);
+            self.end_gap_if_over();
+        }
+    }
+
+    fn on_upstream_gap(&mut self, from_ms: u64, to_ms: u64, topics: Vec<Box<str>>) {
+        let topics: Vec<_> = topics.into_iter().filter(|topic| self.spoke.subscriptions.is_wanted(topic)).collect();
+        if !topics.is_empty() {
+            count(&self.spoke.shared.counters.gaps, 1);
+            self.spoke.tell([Notice::Gap(Gap { cause: GapCause::Upstream, direction: Direction::In, from_ms, to_ms, topics })]);
+        }
+    }
+
+    fn on_malformed(&mut self, what: String) {
+        count(&self.spoke.shared.counters.malformed, 1);
+        self.take_for_plain();
+        let now = Instant::now();
+        let (since, times) = &mut self.malformed;
+        if since.is_none_or(|since| now - since > Duration::from_secs(60)) {
+            (*since, *times) = (Some(now), 0);
+        }
+        *times += 1;
+        let max = self.spoke.shared.config.limits.max_malformed_per_minute;
+        let is_too_much = *times > max;
+        self.spoke.raise(ErrorKind::Malformed, what, 1);
+        if is_too_much {
+            let reason = CloseReason::new(CloseCode::POLICY, format!("more than {max} malformed messages in a minute"));
+            self.write_last_frame(&reason);
+            self.end = Some((reason, ErrorKind::Malformed));
+        }
+    }
+
+    /// A Pong that overtakes the answer to hello comes from a hub that knows no hello.
+    fn on_pong(&mut self) {
+        if let Some(received) = self.pinged.take() {
+            self.proven = received;
+        }
+        self.take_for_plain();
+    }
+
+    fn on_closing(&mut self, reason: CloseReason) {
+        if self.close_sent {
+            let ours = self.spoke.closing.as_ref().map_or(reason, |closing| closing.reason.clone());
+            self.end = Some((ours, ErrorKind::Closed));
+            return;
+        }
+        self.write_last_frame(&CloseReason::new(reason.code, ""));
+        let kind = match reason.code {
+            CloseCode::TOO_SLOW => ErrorKind::SlowConsumer,
+            CloseCode::REFUSED => ErrorKind::Forbidden,
+            CloseCode::NOT_IDENTIFIED => ErrorKind::NotIdentified,
+            CloseCode::PROTOCOL | CloseCode::NOT_UTF8 => ErrorKind::Protocol,
+            CloseCode::TOO_LARGE => ErrorKind::MessageTooLarge,
+            _ => ErrorKind::ConnectionLost,
+        };
+        self.end = Some((reason, kind));
+    }
+
+    /// Says why, if the link takes it without waiting, and only between frames.
+    fn write_last_frame(&mut self, reason: &CloseReason) {
+        if self.written > 0 {
+            return;
+        }
+        let mut frame = Vec::new();
+        let mask = self.dice.random();
+        if self.link.framing.write_close(&mut frame, reason.code, &reason.reason, mask) {
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let _too_late = self.link.writer.poll_write(&mut cx, &[IoSlice::new(&frame)]);
+            let _too_late = self.link.writer.poll_flush(&mut cx);
+        }
+    }
+
+    // ---- Admission and gaps ----------------------------------------------------------------------------------------------------
+
+    fn take_for_plain(&mut self) {
+        if self.phase != Phase::Unknown {
+            return;
+        }
+        self.hello_deadline = None;
+        if self.spoke.shared.config.peer == PeerKind::Native {
+            let reason = CloseReason::new(CloseCode::PROTOCOL, "the hub did not say hello, and peer is \"native\"");
+            self.write_last_frame(&reason);
+            self.end = Some((reason, ErrorKind::NoHello));
+            return;
+        }
+        self.phase = Phase::Plain;
+        self.admit();
+        if self.written == self.out.len() {
+            self.confirm_writes();
+        }
+    }
+
+    fn admit(&mut self) {
+        if !std::mem::replace(&mut self.is_admitted, true) {
+            let is_native = self.phase == Phase::Native;
+            self.spoke.tell([Notice::Open { is_reconnected: self.is_reconnected, is_native }]);
+            self.end_gap_if_over();
+        }
+    }
+
+    fn end_gap_if_over(&mut self) {
+        if !self.is_admitted {
+            return;
+        }
+        let Some(gap) = self.spoke.gap.take_if(|gap| gap.is_over()) else { return };
+        let (gap, text, spans) = gap.end(now_ms());
+        count(&self.spoke.shared.counters.gaps, 1);
+        self.spoke.tell([Notice::Gap(gap)]);
+        for span in spans {
+            if self.spoke.subscriptions.is_wanted(span.topic(&text)) {
+                self.deliver(&span, &text);
+            }
+        }
+    }
+
+    // ---- Time ------------------------------------------------------------------------------------------------------------------
+
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        if self.hello_deadline.is_some_and(|deadline| now >= deadline) {
+            self.take_for_plain();
+        }
+        if now >= self.next_heartbeat {
+            self.next_heartbeat = now + self.spoke.shared.config.limits.heartbeat / 4;
+            self.heartbeat(now);
+        }
+        if let Some(closing) = self.spoke.closing.as_ref().filter(|closing| now >= closing.deadline) {
+            let reason = closing.reason.clone();
+            self.end.get_or_insert((reason, ErrorKind::Closed));
+        }
+        self.spoke.tell_due_errors();
+    }
+
+    fn heartbeat(&mut self, now: Instant) {
+        if self.is_paused {
+            // We do not read, so silence says nothing of the hub.
+            self.last_read = now;
+        }
+        if !self.link.framing.has_control_frames() {
+            return;
+        }
+        let interval = self.spoke.shared.config.limits.heartbeat;
+        let silence = now - self.last_read;
+        if silence > interval * DEAD_AFTER_TENTHS / 10 {
+            let reason = CloseReason::new(CloseCode::ABNORMAL, "no byte came for 2.5 heartbeats");
+            self.end = Some((reason, ErrorKind::TimedOut));
+        } else if self.pinged.is_none() && (silence >= interval || self.sent > self.proven) {
+            self.ping();
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let closing = self.spoke.closing.as_ref().map(|closing| closing.deadline);
+        let deadlines = [self.hello_deadline, closing, self.spoke.meter.next_due(), Some(self.next_heartbeat)];
+        let Some(deadline) = deadlines.into_iter().flatten().min() else { return Poll::Pending };
+        let deadline = tokio::time::Instant::from_std(deadline);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx)
+    }
+
+    /// Gives back what was not sent, so that the next link sends it.
+    fn finish(mut self, reason: CloseReason, kind: ErrorKind) -> SessionEnd {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let _too_late = self.link.writer.poll_close(&mut cx, reason.code, &reason.reason);
+        self.spoke.shared.mailbox.release(self.out_cost);
+        if let Some((batch, ops)) = self.next.take() {
+            self.spoke.take_ops(&batch.text, ops);
+        }
+        SessionEnd {
+            reason,
+            kind,
+            was_admitted: self.is_admitted,
+            last_read_ms: self.last_read_ms,
+            is_unproven: self.sent > self.proven,
+            lasted: self.started.elapsed(),
+        }
+    }
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

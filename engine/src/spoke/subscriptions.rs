@@ -1,0 +1,199 @@
+//! What the application listens to and what the hub knows of it. Does not write or read links.
+//!
+//! Invariant: a topic is `Active` only on the current link, and only if the answer to its latest `n` came, or, with a plain hub, if its
+//! latest `__subscribe` was written.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
+use crate::delivery::{Failure, Notice};
+use crate::model::ErrorKind;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The hub has not been told on this link.
+    Unsent,
+    /// Encoded, with this `n`.
+    Sent(u64),
+    /// The hub sends its events. `true`: it said so.
+    Active(bool),
+}
+
+/// The topics of one spoke.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    topics: HashMap<Box<str>, Stage, RandomState>,
+    waiters: Vec<(Box<str>, u32)>,
+    /// Sent and not known to be written.
+    unwritten: Vec<(Box<str>, u64)>,
+    last_n: u64,
+}
+
+impl Subscriptions {
+    /// Starts to want a topic; false if it was wanted.
+    pub(super) fn listen(&mut self, topic: &str) -> bool {
+        if self.topics.contains_key(topic) {
+            return false;
+        }
+        self.topics.insert(topic.into(), Stage::Unsent);
+        true
+    }
+
+    /// Ceases to want a topic; returns whether the hub was told of it, and what its waiters hear.
+    pub(super) fn unlisten(&mut self, topic: &str) -> (bool, Vec<Notice>) {
+        let stage = self.topics.remove(topic);
+        let failure = not_subscribed(topic);
+        (matches!(stage, Some(Stage::Sent(_) | Stage::Active(_))), self.answer(topic, &Err(failure)))
+    }
+
+    pub(super) fn is_wanted(&self, topic: &str) -> bool {
+        self.topics.contains_key(topic)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.topics.len()
+    }
+
+    /// Every wanted topic, to be told to a fresh link.
+    pub(super) fn wanted(&self) -> Vec<Box<str>> {
+        self.topics.keys().cloned().collect()
+    }
+
+    /// The topics whose events came on this link until now.
+    pub(super) fn active(&self) -> Vec<Box<str>> {
+        let active = self.topics.iter().filter(|(_, stage)| matches!(stage, Stage::Active(_)));
+        active.map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// The next number for a topic that is being told to the hub.
+    pub(super) fn send(&mut self, topic: &str) -> u64 {
+        self.last_n += 1;
+        self.topics.insert(topic.into(), Stage::Sent(self.last_n));
+        self.unwritten.push((topic.into(), self.last_n));
+        self.last_n
+    }
+
+    /// Asks to be told when a topic is active; the answer if it is known already.
+    pub(super) fn confirm(&mut self, topic: Box<str>, token: u32) -> Option<Notice> {
+        let outcome = match self.topics.get(&topic) {
+            None => Err(not_subscribed(&topic)),
+            Some(Stage::Active(is_acknowledged)) => Ok(*is_acknowledged),
+            Some(_) => {
+                self.waiters.push((topic, token));
+                return None;
+            }
+        };
+        Some(Notice::Confirmed { token, outcome })
+    }
+
+    /// The hub says that a topic is active. Only the answer to the latest `n` counts.
+    pub(super) fn acknowledged(&mut self, topic: &str, n: Option<u64>) -> Vec<Notice> {
+        match self.topics.get_mut(topic) {
+            Some(stage) if n.is_some_and(|n| *stage == Stage::Sent(n)) => *stage = Stage::Active(true),
+            _ => return Vec::new(),
+        }
+        self.answer(topic, &Ok(true))
+    }
+
+    /// The hub refuses a topic. The wish stays: a later link may grant it.
+    pub(super) fn refused(&mut self, topic: &str, n: Option<u64>, failure: &Failure) -> Vec<Notice> {
+        match self.topics.get_mut(topic) {
+            Some(stage) if n.is_none() || n.is_some_and(|n| *stage == Stage::Sent(n)) => *stage = Stage::Unsent,
+            _ => return Vec::new(),
+        }
+        self.answer(topic, &Err(failure.clone()))
+    }
+
+    /// Everything encoded so far was written to a plain hub: its topics are as active as can be known.
+    pub(super) fn written_to_plain(&mut self) -> (Vec<Box<str>>, Vec<Notice>) {
+        let (mut active, mut notices) = (Vec::new(), Vec::new());
+        for (topic, n) in std::mem::take(&mut self.unwritten) {
+            if let Some(stage) = self.topics.get_mut(&topic).filter(|stage| **stage == Stage::Sent(n)) {
+                *stage = Stage::Active(false);
+                notices.extend(self.answer(&topic, &Ok(false)));
+                active.push(topic);
+            }
+        }
+        (active, notices)
+    }
+
+    /// A native hub answers each topic: nothing needs to be remembered of writes.
+    pub(super) fn forget_writes(&mut self) {
+        self.unwritten = Vec::new();
+    }
+
+    /// The link is gone, and with it what the hub knew.
+    pub(super) fn reset(&mut self) {
+        self.topics.values_mut().for_each(|stage| *stage = Stage::Unsent);
+        self.unwritten.clear();
+        self.last_n = 0;
+    }
+
+    /// Nobody will be answered any more.
+    pub(super) fn fail_all(&mut self, failure: &Failure) -> Vec<Notice> {
+        let waiters = std::mem::take(&mut self.waiters).into_iter();
+        waiters.map(|(_, token)| Notice::Confirmed { token, outcome: Err(failure.clone()) }).collect()
+    }
+
+    fn answer(&mut self, topic: &str, outcome: &Result<bool, Failure>) -> Vec<Notice> {
+        let answered = self.waiters.extract_if(.., |(waiting, _)| **waiting == *topic);
+        answered.map(|(_, token)| Notice::Confirmed { token, outcome: outcome.clone() }).collect()
+    }
+}
+
+fn not_subscribed(topic: &str) -> Failure {
+    let message = format!("nobody listens to {topic:?}; add a listener before ready(topic)");
+    Failure { kind: ErrorKind::NotSubscribed, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcomes(notices: Vec<Notice>) -> Vec<(u32, Option<bool>)> {
+        let read = |notice| match notice {
+            Notice::Confirmed { token, outcome } => (token, outcome.ok()),
+            other => unreachable!("{other:?}"),
+        };
+        notices.into_iter().map(read).collect()
+    }
+
+    #[test]
+    fn only_the_answer_to_the_latest_number_makes_a_topic_active() {
+        let mut subscriptions = Subscriptions::default();
+        assert!(subscriptions.listen("a:") && !subscriptions.listen("a:"));
+        let first = subscriptions.send("a:");
+        assert!(subscriptions.unlisten("a:").0);
+        subscriptions.listen("a:");
+        let second = subscriptions.send("a:");
+        assert!(subscriptions.confirm("a:".into(), 9).is_none());
+        assert!(subscriptions.acknowledged("a:", Some(first)).is_empty());
+        assert_eq!(outcomes(subscriptions.acknowledged("a:", Some(second))), [(9, Some(true))]);
+        assert_eq!(outcomes(subscriptions.confirm("a:".into(), 10).into_iter().collect()), [(10, Some(true))]);
+    }
+
+    #[test]
+    fn who_waits_for_a_topic_hears_that_it_was_given_up() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.listen("a:");
+        subscriptions.confirm("a:".into(), 1);
+        let (was_told, notices) = subscriptions.unlisten("a:");
+        assert!(!was_told);
+        assert_eq!(outcomes(notices), [(1, None)]);
+        assert_eq!(outcomes(subscriptions.confirm("a:".into(), 2).into_iter().collect()), [(2, None)]);
+    }
+
+    #[test]
+    fn a_plain_hub_has_what_was_written() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.listen("a:");
+        subscriptions.send("a:");
+        subscriptions.confirm("a:".into(), 1);
+        let (active, notices) = subscriptions.written_to_plain();
+        assert_eq!(active, ["a:".into()]);
+        assert_eq!(outcomes(notices), [(1, Some(false))]);
+        subscriptions.reset();
+        assert!(subscriptions.active().is_empty() && subscriptions.is_wanted("a:"));
+    }
+}

@@ -1,0 +1,7 @@
+//! Transports: each makes links and knows the wire, none knows another, or who is subscribed to what.
+
+#[cfg(feature = "memory")]
+pub mod memory;
+mod stream;
+#[cfg(feature = "websocket")]
+pub mod websocket;

@@ -1,0 +1,7 @@
+//! What is legal on the wire: envelopes, control events, frames. No IO, no tasks: bytes in, values out.
+
+pub mod control;
+pub mod envelope;
+pub mod frame;
+pub mod length;
+pub mod websocket;

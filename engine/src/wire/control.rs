@@ -1,0 +1,228 @@
+//! Control events: envelopes whose type begins with `__`. Reads and writes them; does not act on them.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::envelope::write_text;
+
+/// The version of the protocol that this crate speaks.
+pub const VERSION: u32 = 1;
+
+/// A control event that was understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Control {
+    /// The peer wants a topic; `n` comes back in the answer.
+    Subscribe { topic: Box<str>, n: Option<u64> },
+    /// The peer no longer wants a topic.
+    Unsubscribe { topic: Box<str> },
+    /// The peer is native.
+    Hello { version: u32, features: Vec<String> },
+    /// A subscription is active.
+    Subscribed { topic: Box<str>, n: Option<u64> },
+    /// A subscription or publication was refused.
+    Refused { topic: Box<str>, n: Option<u64>, is_publish: bool, code: String, reason: String },
+    /// The hub may have missed events of these topics.
+    Gap { from: u64, to: u64, topics: Vec<Box<str>> },
+    /// A ping for peers without transport pings.
+    Ping { t: Box<str> },
+    /// Its answer.
+    Pong,
+}
+
+#[derive(Deserialize)]
+struct TopicPayload<'a> {
+    #[serde(borrow)]
+    topic: std::borrow::Cow<'a, str>,
+    #[serde(default)]
+    n: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct HelloPayload {
+    version: u32,
+    #[serde(default)]
+    features: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct RefusedPayload {
+    topic: Box<str>,
+    #[serde(default)]
+    n: Option<u64>,
+    kind: String,
+    code: String,
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Deserialize)]
+struct GapPayload {
+    from: u64,
+    to: u64,
+    topics: Vec<Box<str>>,
+}
+
+#[derive(Deserialize)]
+struct PingPayload<'a> {
+    #[serde(borrow)]
+    t: &'a RawValue,
+}
+
+/// Bytes of a `__hello` payload at most. Source: the contract.
+const MAX_HELLO_BYTES: usize = 1024;
+
+/// Reads a control event; `None` for one that is unknown or ill-formed, which is ignored and counted.
+#[must_use]
+pub fn decode(type_: &str, payload: &str) -> Option<Control> {
+    match type_ {
+        "__subscribe" => topic_of(payload).map(|(topic, n)| Control::Subscribe { topic, n }),
+        "__unsubscribe" => topic_of(payload).map(|(topic, _)| Control::Unsubscribe { topic }),
+        "__subscribed" => topic_of(payload).map(|(topic, n)| Control::Subscribed { topic, n }),
+        "__hello" if payload.len() <= MAX_HELLO_BYTES => {
+            let HelloPayload { version, features } = serde_json::from_str(payload).ok()?;
+            Some(Control::Hello { version, features })
+        }
+        "__refused" => {
+            let RefusedPayload { topic, n, kind, code, reason } = serde_json::from_str(payload).ok()?;
+            Some(Control::Refused { topic, n, is_publish: kind == "publish", code, reason })
+        }
+        "__gap" => {
+            let GapPayload { from, to, topics } = serde_json::from_str(payload).ok()?;
+            Some(Control::Gap { from, to, topics })
+        }
+        "__ping" => {
+            let PingPayload { t } = serde_json::from_str(payload).ok()?;
+            (t.get().len() <= 32).then(|| Control::Ping { t: t.get().into() })
+        }
+        "__pong" => Some(Control::Pong),
+        _ => None,
+    }
+}
+
+fn topic_of(payload: &str) -> Option<(Box<str>, Option<u64>)> {
+    let TopicPayload { topic, n } = serde_json::from_str(payload).ok()?;
+    (!topic.is_empty()).then(|| (topic.into(), n))
+}
+
+/// Who says hello.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// One connection to a hub.
+    Spoke,
+    /// Many connections.
+    Hub,
+}
+
+/// Appends a `__hello`.
+pub fn write_hello(out: &mut String, role: Role, features: &[&str]) {
+    let role = if role == Role::Hub { "hub" } else { "spoke" };
+    out.push_str(&format!(r#"{{"type":"__hello","id":"","payload":{{"version":{VERSION},"role":"{role}","features":["#));
+    for (index, feature) in features.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        write_text(out, feature);
+    }
+    out.push_str("]}}");
+}
+
+/// Appends a `__subscribe`.
+pub fn write_subscribe(out: &mut String, topic: &str, n: Option<u64>) {
+    write_topic_event(out, "__subscribe", topic, n);
+}
+
+/// Appends an `__unsubscribe`.
+pub fn write_unsubscribe(out: &mut String, topic: &str) {
+    write_topic_event(out, "__unsubscribe", topic, None);
+}
+
+/// Appends a `__subscribed`.
+pub fn write_subscribed(out: &mut String, topic: &str, n: Option<u64>) {
+    write_topic_event(out, "__subscribed", topic, n);
+}
+
+fn write_topic_event(out: &mut String, type_: &str, topic: &str, n: Option<u64>) {
+    out.push_str("{\"type\":\"");
+    out.push_str(type_);
+    out.push_str("\",\"id\":\"\",\"payload\":{\"topic\":");
+    write_text(out, topic);
+    if let Some(n) = n {
+        out.push_str(&format!(",\"n\":{n}"));
+    }
+    out.push_str("}}");
+}
+
+/// Appends a `__refused` for a subscription.
+pub fn write_refused(out: &mut String, topic: &str, n: Option<u64>, code: &str, reason: &str) {
+    out.push_str("{\"type\":\"__refused\",\"id\":\"\",\"payload\":{\"topic\":");
+    write_text(out, topic);
+    if let Some(n) = n {
+        out.push_str(&format!(",\"n\":{n}"));
+    }
+    out.push_str(",\"kind\":\"subscribe\",\"code\":");
+    write_text(out, code);
+    out.push_str(",\"reason\":");
+    write_text(out, reason);
+    out.push_str("}}");
+}
+
+/// Appends a `__pong` that carries the `t` of its ping.
+pub fn write_pong(out: &mut String, t: &str) {
+    out.push_str("{\"type\":\"__pong\",\"id\":\"\",\"payload\":{\"t\":");
+    out.push_str(t);
+    out.push_str("}}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::envelope;
+
+    fn reread(text: &str) -> Option<Control> {
+        let read = envelope::decode(text).expect("an envelope");
+        decode(&read.type_, read.payload)
+    }
+
+    #[test]
+    fn a_subscribe_is_the_bytes_of_the_vector() {
+        let mut out = String::new();
+        write_subscribe(&mut out, "chat.msg:r1", None);
+        assert_eq!(out, r#"{"type":"__subscribe","id":"","payload":{"topic":"chat.msg:r1"}}"#);
+        assert_eq!(out.len(), 0x40);
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mut out = String::new();
+        write_subscribe(&mut out, "a\"b:c", Some(7));
+        assert_eq!(reread(&out), Some(Control::Subscribe { topic: "a\"b:c".into(), n: Some(7) }));
+        out.clear();
+        write_subscribed(&mut out, "a:b", Some(7));
+        assert_eq!(reread(&out), Some(Control::Subscribed { topic: "a:b".into(), n: Some(7) }));
+        out.clear();
+        write_hello(&mut out, Role::Hub, &["ping"]);
+        assert_eq!(reread(&out), Some(Control::Hello { version: 1, features: vec!["ping".into()] }));
+        out.clear();
+        write_refused(&mut out, "a:b", Some(1), "LIMIT", "too many");
+        assert!(matches!(reread(&out), Some(Control::Refused { is_publish: false, .. })));
+        out.clear();
+        write_pong(&mut out, "17");
+        assert_eq!(reread(&out), Some(Control::Pong));
+    }
+
+    #[test]
+    fn ill_formed_control_events_are_nothing() {
+        for (type_, payload) in [
+            ("__subscribe", "{}"),
+            ("__subscribe", r#"{"topic":""}"#),
+            ("__subscribe", r#"{"topic":1}"#),
+            ("__subscribe", r#"{"topic":"a:b","n":-1}"#),
+            ("__subscribe", r#"{"topic":"a:b","n":1.5}"#),
+            ("__unsubscribe", "null"),
+            ("__hello", r#"{"version":"1"}"#),
+            ("__what", "{}"),
+        ] {
+            assert_eq!(decode(type_, payload), None, "{type_} {payload}");
+        }
+    }
+}

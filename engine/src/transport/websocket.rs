@@ -1,0 +1,12 @@
+//! WebSocket: handshakes as server and client over TCP and TLS; frames are `wire/websocket`.
+//!
+//! Does not know topics. No extension is negotiated, no redirect followed, `X-Forwarded-*` is not believed.
+
+mod client;
+mod head;
+mod server;
+mod tls;
+
+pub use client::{ClientConfig, WebSocketConnector};
+pub use server::{Acceptor, Bound, ListenConfig, bind};
+pub use tls::{ClientTls, ServerTls};

@@ -16,11 +16,11 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use crate::delivery::{Delivery, Notice};
+use crate::delivery::{Delivery, Failure, Notice};
 use crate::inbound::Inbound;
 use crate::link::Link;
 use crate::mailbox::{Mailbox, Rebase, Refusal, lock};
-use crate::model::{CloseCode, CloseReason, EventSpan, Limits, Prefix};
+use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan, Limits, Prefix};
 use crate::route::{ConnKey, Router};
 use actor::HubActor;
 use connection::ConnShared;
@@ -123,6 +123,7 @@ enum Op {
     Flush(u32),
     Drained(u32),
     Report,
+    Fail(Failure),
     Close { reason: CloseReason, timeout: Duration },
 }
 
@@ -155,7 +156,9 @@ pub struct Hub {
 
 impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hub").field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("Hub")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }
 
@@ -203,17 +206,22 @@ impl Hub {
 
     /// The hub can be reached.
     pub fn announce_open(&self) {
-        self.shared.delivery.notice(Notice::Open { is_reconnected: false, is_native: true });
+        self.shared.delivery.notice(Notice::Open {
+            is_reconnected: false,
+            is_native: true,
+        });
     }
 
     /// Tells the application of an error that the hub outlives.
-    pub fn report(&self, failure: crate::delivery::Failure) {
+    pub fn report(&self, failure: Failure) {
         self.shared.delivery.notice(Notice::Error { failure, dropped: 0 });
     }
 
     /// Publishes to every subscriber, or to one connection whether or not it subscribed. `payload` is one JSON value.
     pub fn publish(&self, prefix: &Prefix, payload: &str, to: ConnKey) -> Published {
-        self.post(prefix.body_len(payload.len()), to, |text| EventSpan::write_prefixed(text, prefix, payload))
+        self.post(prefix.body_len(payload.len()), to, |text| {
+            EventSpan::write_prefixed(text, prefix, payload)
+        })
     }
 
     /// As [`Self::publish`], for a pair of names that is not kept.
@@ -222,7 +230,12 @@ impl Hub {
     }
 
     fn post(&self, len: usize, to: ConnKey, write: impl FnOnce(&mut String) -> EventSpan) -> Published {
-        let Shared { config, mailbox, counters, .. } = &*self.shared;
+        let Shared {
+            config,
+            mailbox,
+            counters,
+            ..
+        } = &*self.shared;
         if len > config.limits.max_message_bytes {
             return Published::TooLarge;
         }
@@ -244,12 +257,18 @@ impl Hub {
 
     /// The application listens to a topic: of every connection ([`ConnKey::APPLICATION`]), or of one.
     pub fn listen(&self, from: ConnKey, topic: &str) {
-        self.command(Op::Listen { from, topic: topic.into() });
+        self.command(Op::Listen {
+            from,
+            topic: topic.into(),
+        });
     }
 
     /// The application no longer listens.
     pub fn unlisten(&self, from: ConnKey, topic: &str) {
-        self.command(Op::Unlisten { from, topic: topic.into() });
+        self.command(Op::Unlisten {
+            from,
+            topic: topic.into(),
+        });
     }
 
     /// Answers with [`Notice::Confirmed`] when every `listen` before it is in force.
@@ -281,6 +300,12 @@ impl Hub {
     pub fn close(&self, reason: CloseReason, timeout: Duration) {
         self.shared.stop_accepting();
         self.command(Op::Close { reason, timeout });
+    }
+
+    /// Closes because the hub cannot be reached at all.
+    pub fn fail(&self, failure: Failure) {
+        self.shared.stop_accepting();
+        self.command(Op::Fail(failure));
     }
 
     /// Closes without writing anything more; for environments that end.
@@ -356,8 +381,8 @@ impl Shared {
         count(&self.counters.panics, 1);
         self.stop_accepting();
         self.mailbox.close();
-        let failure = crate::delivery::Failure {
-            kind: crate::model::ErrorKind::Internal,
+        let failure = Failure {
+            kind: ErrorKind::Internal,
             message: "the hub failed because of a defect in it; close it and make another".into(),
         };
         self.delivery.notice(Notice::Closed {

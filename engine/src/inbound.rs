@@ -61,7 +61,11 @@ pub(crate) fn poll_read<Op>(
     let ending = match read {
         Poll::Pending => return Poll::Pending,
         Poll::Ready(Ok(Read::More)) => return Poll::Ready(false),
-        Poll::Ready(Ok(Read::Ended)) => ending(CloseCode::ABNORMAL, "the peer ended the connection without a close frame", false),
+        Poll::Ready(Ok(Read::Ended)) => ending(
+            CloseCode::ABNORMAL,
+            "the peer ended the connection without a close frame",
+            false,
+        ),
         Poll::Ready(Err(LinkError::Io(error))) => ending(CloseCode::ABNORMAL, &error.to_string(), false),
         Poll::Ready(Err(LinkError::Frame(error))) => ending(error.close_code(), &error.to_string(), true),
     };
@@ -70,7 +74,10 @@ pub(crate) fn poll_read<Op>(
 }
 
 fn ending(code: CloseCode, reason: &str, is_violation: bool) -> Ending {
-    Ending { reason: CloseReason::new(code, reason), is_violation }
+    Ending {
+        reason: CloseReason::new(code, reason),
+        is_violation,
+    }
 }
 
 fn accept(item: Item<'_>, limits: &Limits, text: &mut String) -> Inbound {
@@ -96,7 +103,10 @@ fn accept_message(message: &str, limits: &Limits, text: &mut String) -> Inbound 
         return Inbound::Malformed("an event with an empty type".into());
     }
     if topic_len > limits.max_topic_bytes {
-        return Inbound::Malformed(format!("a topic of {topic_len} bytes, at most {} are allowed", limits.max_topic_bytes));
+        return Inbound::Malformed(format!(
+            "a topic of {topic_len} bytes, at most {} are allowed",
+            limits.max_topic_bytes
+        ));
     }
     Inbound::Event(EventSpan::write(text, &envelope.type_, &envelope.id, envelope.payload))
 }

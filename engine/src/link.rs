@@ -27,7 +27,10 @@ pub struct Link {
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").field("framing", &self.framing).field("transport", &self.peer.transport).finish_non_exhaustive()
+        f.debug_struct("Link")
+            .field("framing", &self.framing)
+            .field("transport", &self.peer.transport)
+            .finish_non_exhaustive()
     }
 }
 

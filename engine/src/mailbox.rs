@@ -36,7 +36,12 @@ pub(crate) struct Batch<Op> {
 
 impl<Op> Default for Batch<Op> {
     fn default() -> Self {
-        Self { text: String::new(), ops: Vec::new(), published_cost: 0, read_cost: 0 }
+        Self {
+            text: String::new(),
+            ops: Vec::new(),
+            published_cost: 0,
+            read_cost: 0,
+        }
     }
 }
 
@@ -72,8 +77,18 @@ pub(crate) struct Mailbox<Op> {
 
 impl<Op: Rebase> Mailbox<Op> {
     pub(crate) fn new(pass_bytes: usize) -> Self {
-        let state = State { batches: VecDeque::new(), waker: None, readers: Vec::new(), is_closed: false };
-        Self { state: Mutex::new(state), published: AtomicUsize::new(0), read: AtomicUsize::new(0), pass_bytes }
+        let state = State {
+            batches: VecDeque::new(),
+            waker: None,
+            readers: Vec::new(),
+            is_closed: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            published: AtomicUsize::new(0),
+            read: AtomicUsize::new(0),
+            pass_bytes,
+        }
     }
 
     /// Bytes accepted from the application and not yet done, overhead included.
@@ -201,7 +216,11 @@ impl<Op: Rebase> Mailbox<Op> {
 
 impl<Op> State<Op> {
     fn open_batch(&mut self, pass_bytes: usize) -> &mut Batch<Op> {
-        if self.batches.back().is_none_or(|last| last.text.len() >= pass_bytes || last.ops.len() >= MAX_OPS) {
+        if self
+            .batches
+            .back()
+            .is_none_or(|last| last.text.len() >= pass_bytes || last.ops.len() >= MAX_OPS)
+        {
             self.batches.push_back(Batch::default());
         }
         self.batches.back_mut().expect("one was pushed if there was none")

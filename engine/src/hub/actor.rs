@@ -17,7 +17,7 @@ use tokio::time::Sleep;
 use super::connection::{Closing, Connection, Stage};
 use super::fanout::{LARGE_BYTES, Lane, Run};
 use super::{Op, Shared, count, reader};
-use crate::delivery::Notice;
+use crate::delivery::{Failure, Notice};
 use crate::inbound::{Ending, Inbound};
 use crate::link::Link;
 use crate::mailbox::{Batch, lock};
@@ -66,6 +66,7 @@ pub(super) struct HubActor {
     flushes: Vec<FlushWait>,
     drains: Vec<u32>,
     hub_closing: Option<HubClosing>,
+    failure: Option<Failure>,
     next_heartbeat: Instant,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -89,6 +90,7 @@ impl HubActor {
             flushes: Vec::new(),
             drains: Vec::new(),
             hub_closing: None,
+            failure: None,
             next_heartbeat,
             timer: None,
         }
@@ -100,7 +102,9 @@ impl HubActor {
             if self.is_finished() {
                 break;
             }
-            let Some(mut batch) = self.next_batch().await else { continue };
+            let Some(mut batch) = self.next_batch().await else {
+                continue;
+            };
             self.pass(&mut batch).await;
             self.shared.mailbox.done(&batch);
             self.settle();
@@ -132,7 +136,12 @@ impl HubActor {
         for notice in self.meter.due(now) {
             self.shared.delivery.notice(notice);
         }
-        let ended: Vec<usize> = self.closing.iter().copied().filter(|slot| self.has_ended(*slot, now)).collect();
+        let ended: Vec<usize> = self
+            .closing
+            .iter()
+            .copied()
+            .filter(|slot| self.has_ended(*slot, now))
+            .collect();
         ended.into_iter().for_each(|slot| self.remove(slot));
         if now >= self.next_heartbeat {
             self.next_heartbeat = now + self.shared.config.limits.heartbeat / 4;
@@ -141,16 +150,25 @@ impl HubActor {
     }
 
     fn has_ended(&self, slot: usize, now: Instant) -> bool {
-        let Some(Connection { stage: Stage::Closing(closing), .. }) = &self.connections[slot] else { return false };
+        let Some(Connection {
+            stage: Stage::Closing(closing),
+            ..
+        }) = &self.connections[slot]
+        else {
+            return false;
+        };
         let is_idle = self.connections[slot].as_ref().is_some_and(Connection::is_idle);
         now >= closing.deadline || closing.ends_when_idle && is_idle
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let closing = self.closing.iter().filter_map(|slot| match &self.connections[*slot].as_ref()?.stage {
-            Stage::Closing(closing) => Some(closing.deadline),
-            _ => None,
-        });
+        let closing = self
+            .closing
+            .iter()
+            .filter_map(|slot| match &self.connections[*slot].as_ref()?.stage {
+                Stage::Closing(closing) => Some(closing.deadline),
+                _ => None,
+            });
         let heartbeat = (self.open_connections() > 0).then_some(self.next_heartbeat);
         let hub = self.hub_closing.as_ref().map(|closing| closing.deadline);
         closing.chain(heartbeat).chain(hub).chain(self.meter.next_due()).min()
@@ -167,7 +185,11 @@ impl HubActor {
             let has_changed = self.drain_blocked(cx);
             let has_work = hold.is_none() && shared.mailbox.poll_some(cx).is_ready();
             let is_due = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
-            if has_changed || has_work || is_due { Poll::Ready(()) } else { Poll::Pending }
+            if has_changed || has_work || is_due {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
         .await;
         self.timer = timer;
@@ -176,7 +198,10 @@ impl HubActor {
     /// The one timer of the hub, set anew only when its time has changed.
     fn timer_for(&mut self, deadline: Option<Instant>) -> Option<Pin<Box<Sleep>>> {
         let deadline = tokio::time::Instant::from_std(deadline?);
-        let mut timer = self.timer.take().unwrap_or_else(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let mut timer = self
+            .timer
+            .take()
+            .unwrap_or_else(|| Box::pin(tokio::time::sleep_until(deadline)));
         if timer.deadline() != deadline || timer.is_elapsed() {
             timer.as_mut().reset(deadline);
         }
@@ -186,7 +211,9 @@ impl HubActor {
     fn heartbeat(&mut self, now: Instant) {
         let interval = self.shared.config.limits.heartbeat;
         for slot in 0..self.connections.len() {
-            let Some(connection) = &mut self.connections[slot] else { continue };
+            let Some(connection) = &mut self.connections[slot] else {
+                continue;
+            };
             if !matches!(connection.stage, Stage::Open) || !connection.framing.has_control_frames() {
                 continue;
             }
@@ -218,7 +245,12 @@ impl HubActor {
     /// Waits one step for readers that keep reading, at the expense of their credit.
     async fn hold(&mut self) {
         let began = Instant::now();
-        let held: Vec<usize> = self.blocked.iter().copied().filter(|slot| self.holds_back_at(*slot)).collect();
+        let held: Vec<usize> = self
+            .blocked
+            .iter()
+            .copied()
+            .filter(|slot| self.holds_back_at(*slot))
+            .collect();
         self.sleep(Some(began + HOLD_STEP)).await;
         let waited = began.elapsed();
         for slot in held {
@@ -231,7 +263,9 @@ impl HubActor {
     }
 
     fn holds_back_at(&self, slot: usize) -> bool {
-        self.connections[slot].as_ref().is_some_and(|connection| self.holds_back(connection))
+        self.connections[slot]
+            .as_ref()
+            .is_some_and(|connection| self.holds_back(connection))
     }
 
     fn blocked_connections(&self) -> impl Iterator<Item = &Connection> {
@@ -267,7 +301,9 @@ impl HubActor {
 
     /// Whether the connection is still blocked, and whether that is news.
     fn drain_one(&mut self, slot: usize, cx: &mut Context<'_>) -> (bool, bool) {
-        let Some(connection) = &mut self.connections[slot] else { return (false, false) };
+        let Some(connection) = &mut self.connections[slot] else {
+            return (false, false);
+        };
         let mut written = (0, 0);
         let before = connection.outbox.len();
         let result = connection.poll_drain(cx, &mut written);
@@ -293,13 +329,21 @@ impl HubActor {
 
     /// A connection that reads too slowly goes, its unsent events with it.
     fn cut(&mut self, slot: usize) {
-        let Some(connection) = &mut self.connections[slot] else { return };
+        let Some(connection) = &mut self.connections[slot] else {
+            return;
+        };
         let (key, buffered) = (connection.key, connection.outbox.len());
         let dropped = connection.cut();
         count(&self.shared.counters.dropped, dropped.frames);
         count(&self.shared.counters.slow_consumers, 1);
-        self.shared.delivery.notice(Notice::Backpressure { connection: key.to_bits(), buffered });
-        let reason = CloseReason::new(CloseCode::TOO_SLOW, format!("{} events dropped: read too slowly", dropped.frames));
+        self.shared.delivery.notice(Notice::Backpressure {
+            connection: key.to_bits(),
+            buffered,
+        });
+        let reason = CloseReason::new(
+            CloseCode::TOO_SLOW,
+            format!("{} events dropped: read too slowly", dropped.frames),
+        );
         self.begin_close(slot, reason, LINGER, true);
     }
 
@@ -315,8 +359,14 @@ impl HubActor {
 
     fn perform(&mut self, op: Op, text: &str) {
         match op {
-            Op::Publish { span, to: ConnKey::APPLICATION } => self.route(text, span, ConnKey::APPLICATION),
-            Op::From { connection, inbound: Inbound::Event(span) } => {
+            Op::Publish {
+                span,
+                to: ConnKey::APPLICATION,
+            } => self.route(text, span, ConnKey::APPLICATION),
+            Op::From {
+                connection,
+                inbound: Inbound::Event(span),
+            } => {
                 if self.is_heard(connection) {
                     count(&self.shared.counters.received, 1);
                     self.route(text, span, connection);
@@ -342,10 +392,20 @@ impl HubActor {
             }
             Op::Listen { from, topic } => lock(&self.shared.router).listen(from, &topic),
             Op::Unlisten { from, topic } => lock(&self.shared.router).unlisten(from, &topic),
-            Op::Confirm { token } => self.shared.delivery.notice(Notice::Confirmed { token, outcome: Ok(true) }),
+            Op::Confirm { token } => self.shared.delivery.notice(Notice::Confirmed {
+                token,
+                outcome: Ok(true),
+            }),
             Op::Flush(token) => self.flush(token),
             Op::Drained(token) => self.drains.push(token),
             Op::Report => self.report_dropped(),
+            Op::Fail(failure) => {
+                self.close(
+                    &CloseReason::new(CloseCode::INTERNAL, failure.message.clone()),
+                    Duration::ZERO,
+                );
+                self.failure = Some(failure);
+            }
             Op::Close { reason, timeout } => self.close(&reason, timeout),
         }
     }
@@ -353,7 +413,10 @@ impl HubActor {
     /// An event goes to the application if it listens, and to the subscribers but its sender.
     fn route(&mut self, text: &str, span: EventSpan, from: ConnKey) {
         let is_large = span.body_len() > LARGE_BYTES;
-        let continues = self.run.as_ref().is_some_and(|(run, first)| run.from == from && first.topic(text) == span.topic(text));
+        let continues = self
+            .run
+            .as_ref()
+            .is_some_and(|(run, first)| run.from == from && first.topic(text) == span.topic(text));
         if !continues || is_large {
             self.end_run();
             self.run = Some((self.begin_run(span.topic(text), from), span));
@@ -361,7 +424,9 @@ impl HubActor {
         let Some((run, _)) = &mut self.run else { return };
         run.total += 1;
         if run.is_local {
-            self.shared.delivery.event(from.to_bits(), span.type_(text), span.id(text), span.payload(text));
+            self.shared
+                .delivery
+                .event(from.to_bits(), span.type_(text), span.id(text), span.payload(text));
         }
         if run.has_subscribers {
             run.framed += 1;
@@ -386,20 +451,39 @@ impl HubActor {
             connection.shared.reaches_application.store(is_local, Ordering::Relaxed);
         }
         self.lanes.iter_mut().for_each(Lane::begin_run);
-        Run { topic, from, is_local, has_subscribers, framed: 0, total: 0 }
+        Run {
+            topic,
+            from,
+            is_local,
+            has_subscribers,
+            framed: 0,
+            total: 0,
+        }
     }
 
     /// Gives what the run framed to each of its subscribers.
     fn end_run(&mut self) {
         let Some((run, _)) = self.run.take() else { return };
-        let Self { shared, connections, lanes, touched, .. } = self;
+        let Self {
+            shared,
+            connections,
+            lanes,
+            touched,
+            ..
+        } = self;
         let mut receivers = 0;
         if let Some(topic) = run.topic
             && run.framed > 0
         {
             let segments = [lanes[0].run(), lanes[1].run()];
-            for key in lock(&shared.router).subscribers(topic).iter().filter(|key| **key != run.from) {
-                let Some(connection) = &mut connections[key.slot()] else { continue };
+            for key in lock(&shared.router)
+                .subscribers(topic)
+                .iter()
+                .filter(|key| **key != run.from)
+            {
+                let Some(connection) = &mut connections[key.slot()] else {
+                    continue;
+                };
                 receivers += 1;
                 connection.shared.count_sent(run.framed);
                 if connection.add_segment(segments[connection.lane]) {
@@ -427,7 +511,9 @@ impl HubActor {
 
     /// Frames something for one connection, in its place among the events.
     fn reply(&mut self, slot: usize, write: impl FnOnce(Framing, &mut Vec<u8>) -> bool) {
-        let Some(connection) = &mut self.connections[slot] else { return };
+        let Some(connection) = &mut self.connections[slot] else {
+            return;
+        };
         if connection.is_closing() {
             return;
         }
@@ -456,7 +542,9 @@ impl HubActor {
     }
 
     fn write(&mut self, slot: usize) {
-        let Some(connection) = &mut self.connections[slot] else { return };
+        let Some(connection) = &mut self.connections[slot] else {
+            return;
+        };
         // A link that refuses is polled again with the task's own waker in `drain_blocked`.
         let mut cx = Context::from_waker(Waker::noop());
         match connection.write_pass(&self.lanes[connection.lane], &mut cx) {
@@ -498,7 +586,10 @@ impl HubActor {
 
     fn flush(&mut self, token: u32) {
         // Replies of this pass are not in an outbox yet; they are written before `settle` looks.
-        let pending = self.blocked_connections().map(|connection| (connection.key, connection.queued_total)).collect();
+        let pending = self
+            .blocked_connections()
+            .map(|connection| (connection.key, connection.queued_total))
+            .collect();
         self.flushes.push(FlushWait { token, pending });
     }
 
@@ -551,7 +642,12 @@ impl HubActor {
     }
 
     fn subscribe(&mut self, slot: usize, key: ConnKey, topic: &str, n: Option<u64>) {
-        let Some(connection) = self.connections[slot].as_ref().filter(|connection| !connection.is_closing()) else { return };
+        let Some(connection) = self.connections[slot]
+            .as_ref()
+            .filter(|connection| !connection.is_closing())
+        else {
+            return;
+        };
         let is_native = connection.is_native;
         let limits = &self.shared.config.limits;
         let outcome = if topic.len() > limits.max_topic_bytes {
@@ -562,7 +658,9 @@ impl HubActor {
         match outcome {
             _ if !is_native => {}
             Subscription::Refused(limit) => {
-                self.reply_text(slot, |text| control::write_refused(text, topic, n, "LIMIT", &format!("{limit} of the hub reached")));
+                self.reply_text(slot, |text| {
+                    control::write_refused(text, topic, n, "LIMIT", &format!("{limit} of the hub reached"))
+                });
             }
             Subscription::Added | Subscription::Unchanged => {
                 self.reply_text(slot, |text| control::write_subscribed(text, topic, n));
@@ -572,11 +670,15 @@ impl HubActor {
 
     /// The first hello is answered; a second one is ignored.
     fn hello(&mut self, slot: usize) {
-        let Some(connection) = &mut self.connections[slot] else { return };
+        let Some(connection) = &mut self.connections[slot] else {
+            return;
+        };
         if std::mem::replace(&mut connection.is_native, true) {
             return count(&self.shared.counters.ignored_controls, 1);
         }
-        self.shared.delivery.notice(Notice::Hello { connection: connection.key.to_bits() });
+        self.shared.delivery.notice(Notice::Hello {
+            connection: connection.key.to_bits(),
+        });
         self.reply_text(slot, |text| control::write_hello(text, Role::Hub, &["ping"]));
     }
 
@@ -592,12 +694,17 @@ impl HubActor {
     fn malformed(&mut self, slot: usize, what: &str) {
         count(&self.shared.counters.malformed, 1);
         let max = self.shared.config.limits.max_malformed_per_minute;
-        let Some(connection) = &mut self.connections[slot] else { return };
+        let Some(connection) = &mut self.connections[slot] else {
+            return;
+        };
         let key = connection.key;
         let is_too_much = connection.count_malformed(Instant::now()) > max;
         self.raise(ErrorKind::Malformed, format!("connection {}: {what}", key.slot()), 1);
         if is_too_much {
-            let reason = CloseReason::new(CloseCode::POLICY, format!("more than {max} malformed messages in a minute"));
+            let reason = CloseReason::new(
+                CloseCode::POLICY,
+                format!("more than {max} malformed messages in a minute"),
+            );
             self.begin_close(slot, reason, LINGER, false);
         }
     }
@@ -610,11 +717,17 @@ impl HubActor {
     }
 
     fn live_slot(&self, key: ConnKey) -> Option<usize> {
-        self.slot(key).filter(|slot| self.connections[*slot].as_ref().is_some_and(|connection| !connection.is_closing()))
+        self.slot(key).filter(|slot| {
+            self.connections[*slot]
+                .as_ref()
+                .is_some_and(|connection| !connection.is_closing())
+        })
     }
 
     fn is_heard(&self, key: ConnKey) -> bool {
-        self.slot(key).and_then(|slot| self.connections[slot].as_ref()).is_some_and(Connection::is_heard)
+        self.slot(key)
+            .and_then(|slot| self.connections[slot].as_ref())
+            .is_some_and(Connection::is_heard)
     }
 
     fn open_connections(&self) -> usize {
@@ -622,7 +735,9 @@ impl HubActor {
     }
 
     fn add(&mut self, link: Link) {
-        let Some(lane) = self.lanes.iter().position(|lane| lane.framing == link.framing) else { return };
+        let Some(lane) = self.lanes.iter().position(|lane| lane.framing == link.framing) else {
+            return;
+        };
         let now = Instant::now();
         let slot = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);
@@ -637,9 +752,15 @@ impl HubActor {
         self.connections[slot] = Some(connection);
         self.lanes[lane].connections += 1;
         self.serial += 1;
-        self.shared.connection_count.store(self.open_connections(), Ordering::Relaxed);
+        self.shared
+            .connection_count
+            .store(self.open_connections(), Ordering::Relaxed);
         count(&self.shared.counters.accepted, 1);
-        self.shared.delivery.notice(Notice::Connection { connection: key.to_bits(), serial: self.serial, peer });
+        self.shared.delivery.notice(Notice::Connection {
+            connection: key.to_bits(),
+            serial: self.serial,
+            peer,
+        });
         if self.hub_closing.is_some() || self.open_connections() > self.shared.config.limits.max_connections {
             self.begin_close(slot, CloseReason::new(CloseCode::GOING_AWAY, "no room"), LINGER, false);
         } else if !self.shared.config.admit_by_hand {
@@ -649,7 +770,9 @@ impl HubActor {
 
     fn admit(&mut self, key: ConnKey) {
         let Some(slot) = self.live_slot(key) else { return };
-        let Some(connection) = &mut self.connections[slot] else { return };
+        let Some(connection) = &mut self.connections[slot] else {
+            return;
+        };
         if let Stage::Waiting(reader) = std::mem::replace(&mut connection.stage, Stage::Open) {
             let conn = Arc::clone(&connection.shared);
             let task = tokio::spawn(reader::read(reader, key, conn, Arc::clone(&self.shared)));
@@ -659,28 +782,38 @@ impl HubActor {
 
     /// Says goodbye behind what waits. What the peer still sends is heard only if `is_heard`.
     fn begin_close(&mut self, slot: usize, reason: CloseReason, grace: Duration, is_heard: bool) {
-        let Some(connection) = &mut self.connections[slot] else { return };
+        let Some(connection) = &mut self.connections[slot] else {
+            return;
+        };
         if connection.is_closing() {
             return;
         }
         let mut frame = Vec::new();
-        let expects_answer = connection.framing.write_close(&mut frame, reason.code, &reason.reason, [0; 4])
+        let expects_answer = connection
+            .framing
+            .write_close(&mut frame, reason.code, &reason.reason, [0; 4])
             && !matches!(connection.stage, Stage::Waiting(_));
         self.write(slot);
         if self.connections[slot].as_ref().is_none_or(Connection::is_closing) {
             return;
         }
-        self.leave(slot, frame, Closing {
-            reason,
-            deadline: Instant::now() + grace,
-            ends_when_idle: !expects_answer,
-            is_clean: true,
-            is_heard,
-        });
+        self.leave(
+            slot,
+            frame,
+            Closing {
+                reason,
+                deadline: Instant::now() + grace,
+                ends_when_idle: !expects_answer,
+                is_clean: true,
+                is_heard,
+            },
+        );
     }
 
     fn leave(&mut self, slot: usize, frame: Vec<u8>, closing: Closing) {
-        let Some(connection) = &mut self.connections[slot] else { return };
+        let Some(connection) = &mut self.connections[slot] else {
+            return;
+        };
         connection.push(&frame);
         connection.stage = Stage::Closing(closing);
         lock(&self.shared.router).remove(connection.key);
@@ -689,7 +822,9 @@ impl HubActor {
     }
 
     fn peer_closes(&mut self, slot: usize, reason: &CloseReason) {
-        let Some(connection) = &mut self.connections[slot] else { return };
+        let Some(connection) = &mut self.connections[slot] else {
+            return;
+        };
         if let Stage::Closing(closing) = &mut connection.stage {
             closing.ends_when_idle = true;
             return;
@@ -697,18 +832,24 @@ impl HubActor {
         let mut frame = Vec::new();
         connection.framing.write_close(&mut frame, reason.code, "", [0; 4]);
         self.write(slot);
-        self.leave(slot, frame, Closing {
-            reason: reason.clone(),
-            deadline: Instant::now() + LINGER,
-            ends_when_idle: true,
-            is_clean: true,
-            is_heard: false,
-        });
+        self.leave(
+            slot,
+            frame,
+            Closing {
+                reason: reason.clone(),
+                deadline: Instant::now() + LINGER,
+                ends_when_idle: true,
+                is_clean: true,
+                is_heard: false,
+            },
+        );
     }
 
     /// Nothing more will be read.
     fn ended(&mut self, slot: usize, ending: &Ending) {
-        let Some(connection) = &mut self.connections[slot] else { return };
+        let Some(connection) = &mut self.connections[slot] else {
+            return;
+        };
         if let Stage::Closing(closing) = &mut connection.stage {
             // After both close frames only our own bytes are left to wait for.
             if !closing.ends_when_idle {
@@ -720,24 +861,36 @@ impl HubActor {
         let is_clean = false;
         let mut frame = Vec::new();
         if ending.is_violation {
-            connection.framing.write_close(&mut frame, ending.reason.code, &ending.reason.reason, [0; 4]);
-            self.raise(ErrorKind::Protocol, format!("connection {slot}: {}", ending.reason.reason), 1);
+            connection
+                .framing
+                .write_close(&mut frame, ending.reason.code, &ending.reason.reason, [0; 4]);
+            self.raise(
+                ErrorKind::Protocol,
+                format!("connection {slot}: {}", ending.reason.reason),
+                1,
+            );
         }
         // A violator gets a moment to read why; a socket dropped with unread bytes would take the reason along.
         let ends_when_idle = !ending.is_violation;
         self.write(slot);
-        self.leave(slot, frame, Closing {
-            reason: ending.reason.clone(),
-            deadline: Instant::now() + if ending.is_violation { LINGER } else { Duration::ZERO },
-            ends_when_idle,
-            is_clean,
-            is_heard: false,
-        });
+        self.leave(
+            slot,
+            frame,
+            Closing {
+                reason: ending.reason.clone(),
+                deadline: Instant::now() + if ending.is_violation { LINGER } else { Duration::ZERO },
+                ends_when_idle,
+                is_clean,
+                is_heard: false,
+            },
+        );
     }
 
     /// The link refused a write for good. What it sent before is read to its end.
     fn break_off(&mut self, slot: usize, error: &io::Error) {
-        let Some(connection) = &mut self.connections[slot] else { return };
+        let Some(connection) = &mut self.connections[slot] else {
+            return;
+        };
         connection.segments.clear();
         let dropped = connection.cut();
         count(&self.shared.counters.dropped, dropped.frames);
@@ -747,38 +900,54 @@ impl HubActor {
             return;
         }
         let has_reader = connection.reader.is_some();
-        self.leave(slot, Vec::new(), Closing {
-            reason: CloseReason::new(CloseCode::ABNORMAL, error.to_string()),
-            deadline: Instant::now() + if has_reader { LINGER } else { Duration::ZERO },
-            ends_when_idle: false,
-            is_clean: false,
-            is_heard: true,
-        });
+        self.leave(
+            slot,
+            Vec::new(),
+            Closing {
+                reason: CloseReason::new(CloseCode::ABNORMAL, error.to_string()),
+                deadline: Instant::now() + if has_reader { LINGER } else { Duration::ZERO },
+                ends_when_idle: false,
+                is_clean: false,
+                is_heard: true,
+            },
+        );
     }
 
     fn vanish(&mut self, slot: usize, why: &str) {
-        let Some(connection) = &mut self.connections[slot] else { return };
+        let Some(connection) = &mut self.connections[slot] else {
+            return;
+        };
         connection.cut();
         connection.forget_rest();
-        self.leave(slot, Vec::new(), Closing {
-            reason: CloseReason::new(CloseCode::ABNORMAL, why),
-            deadline: Instant::now(),
-            ends_when_idle: false,
-            is_clean: false,
-            is_heard: true,
-        });
+        self.leave(
+            slot,
+            Vec::new(),
+            Closing {
+                reason: CloseReason::new(CloseCode::ABNORMAL, why),
+                deadline: Instant::now(),
+                ends_when_idle: false,
+                is_clean: false,
+                is_heard: true,
+            },
+        );
     }
 
     /// The connection's last moment: its reader stops, the application is told.
     fn remove(&mut self, slot: usize) {
         self.closing.remove(&slot);
-        let Some(mut connection) = self.connections[slot].take() else { return };
+        let Some(mut connection) = self.connections[slot].take() else {
+            return;
+        };
         self.lanes[connection.lane].connections -= 1;
         self.free.push(slot);
         lock(&self.shared.router).remove(connection.key);
         lock(&self.shared.connections).remove(&connection.key);
-        self.shared.connection_count.store(self.open_connections(), Ordering::Relaxed);
-        let Stage::Closing(closing) = std::mem::replace(&mut connection.stage, Stage::Open) else { return };
+        self.shared
+            .connection_count
+            .store(self.open_connections(), Ordering::Relaxed);
+        let Stage::Closing(closing) = std::mem::replace(&mut connection.stage, Stage::Open) else {
+            return;
+        };
         connection.end(&mut Context::from_waker(Waker::noop()), &closing.reason);
         self.shared.delivery.notice(Notice::Disconnection {
             connection: connection.key.to_bits(),
@@ -796,7 +965,10 @@ impl HubActor {
             closing.deadline = closing.deadline.min(deadline);
             return;
         }
-        self.hub_closing = Some(HubClosing { reason: reason.clone(), deadline });
+        self.hub_closing = Some(HubClosing {
+            reason: reason.clone(),
+            deadline,
+        });
         for slot in 0..self.connections.len() {
             self.begin_close(slot, reason.clone(), timeout, false);
         }
@@ -810,13 +982,17 @@ impl HubActor {
     fn finish(&mut self) {
         self.shared.mailbox.close();
         for slot in 0..self.connections.len() {
-            self.leave(slot, Vec::new(), Closing {
-                reason: CloseReason::new(CloseCode::GOING_AWAY, ""),
-                deadline: Instant::now(),
-                ends_when_idle: true,
-                is_clean: false,
-                is_heard: false,
-            });
+            self.leave(
+                slot,
+                Vec::new(),
+                Closing {
+                    reason: CloseReason::new(CloseCode::GOING_AWAY, ""),
+                    deadline: Instant::now(),
+                    ends_when_idle: true,
+                    is_clean: false,
+                    is_heard: false,
+                },
+            );
             self.remove(slot);
         }
         for notice in self.meter.rest() {
@@ -828,7 +1004,13 @@ impl HubActor {
         for token in self.drains.drain(..) {
             self.shared.delivery.notice(Notice::Drained { token });
         }
-        let reason = self.hub_closing.take().map_or(CloseReason::new(CloseCode::NORMAL, ""), |closing| closing.reason);
-        self.shared.delivery.notice(Notice::Closed { reason, error: None });
+        let reason = self
+            .hub_closing
+            .take()
+            .map_or(CloseReason::new(CloseCode::NORMAL, ""), |closing| closing.reason);
+        self.shared.delivery.notice(Notice::Closed {
+            reason,
+            error: self.failure.take(),
+        });
     }
 }

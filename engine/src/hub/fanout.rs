@@ -19,7 +19,10 @@ const MAX_PASS_BYTES: usize = 64 << 10;
 
 /// The bytes of one pass for a bound: a pass must fit into what a slow reader may still take.
 pub(super) fn pass_bytes(max_buffered: usize) -> usize {
-    debug_assert!(MAX_PASS_BYTES < Limits::MAX_BUFFERED_BYTES, "a pass must fit into the default bound");
+    debug_assert!(
+        MAX_PASS_BYTES < Limits::MAX_BUFFERED_BYTES,
+        "a pass must fit into the default bound"
+    );
     (max_buffered / 4).clamp(1, MAX_PASS_BYTES)
 }
 
@@ -43,7 +46,13 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn new(framing: Framing) -> Self {
-        Self { framing, connections: 0, bytes: Vec::new(), large: Vec::new(), run: Segment::Range { start: 0, end: 0 } }
+        Self {
+            framing,
+            connections: 0,
+            bytes: Vec::new(),
+            large: Vec::new(),
+            run: Segment::Range { start: 0, end: 0 },
+        }
     }
 
     pub(super) fn bytes_of(&self, segment: Segment) -> &[u8] {
@@ -78,7 +87,10 @@ impl Lane {
     /// Appends whatever `write` writes as one frame.
     pub(super) fn append(&mut self, write: impl FnOnce(Framing, &mut Vec<u8>) -> bool) -> Option<Segment> {
         let start = self.bytes.len() as u32;
-        write(self.framing, &mut self.bytes).then(|| Segment::Range { start, end: self.bytes.len() as u32 })
+        write(self.framing, &mut self.bytes).then(|| Segment::Range {
+            start,
+            end: self.bytes.len() as u32,
+        })
     }
 
     pub(super) fn begin_run(&mut self) {
@@ -117,7 +129,8 @@ pub(super) struct Run {
 impl Connection {
     /// Adds a segment to what this pass writes to the connection; true when it is the first.
     pub(super) fn add_segment(&mut self, segment: Segment) -> bool {
-        if let (Some(Segment::Range { end, .. }), Segment::Range { start, end: new_end }) = (self.segments.last_mut(), segment)
+        if let (Some(Segment::Range { end, .. }), Segment::Range { start, end: new_end }) =
+            (self.segments.last_mut(), segment)
             && *end == start
         {
             *end = new_end;

@@ -177,7 +177,11 @@ impl<'a> Session<'a> {
         if self.written == self.out.len() {
             return self.needs_flush && self.poll_flush(cx);
         }
-        match self.link.writer.poll_write(cx, &[IoSlice::new(&self.out[self.written..])]) {
+        match self
+            .link
+            .writer
+            .poll_write(cx, &[IoSlice::new(&self.out[self.written..])])
+        {
             Poll::Pending => false,
             Poll::Ready(Err(error)) => {
                 // What the hub said before it went is still to be read, its close frame above all.
@@ -214,7 +218,12 @@ impl<'a> Session<'a> {
     fn end_reading(&mut self, error: &std::io::Error) {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         while self.end.is_none() && self.poll_read(&mut cx) {}
-        self.end.get_or_insert_with(|| (CloseReason::new(CloseCode::ABNORMAL, error.to_string()), ErrorKind::ConnectionLost));
+        self.end.get_or_insert_with(|| {
+            (
+                CloseReason::new(CloseCode::ABNORMAL, error.to_string()),
+                ErrorKind::ConnectionLost,
+            )
+        });
     }
 
     /// Everything encoded has been written.
@@ -361,7 +370,12 @@ impl<'a> Session<'a> {
         }
         let reason = closing.reason.clone();
         let mask = self.dice.random();
-        if !self.link.framing.write_close(&mut self.out, reason.code, &reason.reason, mask) && self.written == self.out.len() {
+        if !self
+            .link
+            .framing
+            .write_close(&mut self.out, reason.code, &reason.reason, mask)
+            && self.written == self.out.len()
+        {
             self.end = Some((reason, ErrorKind::Closed));
         }
     }
@@ -381,7 +395,11 @@ impl<'a> Session<'a> {
             Inbound::Pong => self.on_pong(),
             Inbound::Closing(reason) => self.on_closing(reason),
             Inbound::Ended(ending) => {
-                let kind = if ending.is_violation { ErrorKind::Protocol } else { ErrorKind::ConnectionLost };
+                let kind = if ending.is_violation {
+                    ErrorKind::Protocol
+                } else {
+                    ErrorKind::ConnectionLost
+                };
                 if ending.is_violation {
                     self.write_last_frame(&ending.reason);
                 }
@@ -408,7 +426,9 @@ impl<'a> Session<'a> {
     fn deliver(&self, span: &EventSpan, text: &str) {
         let shared = &self.spoke.shared;
         count(&shared.counters.delivered, 1);
-        shared.delivery.event(0, span.type_(text), span.id(text), span.payload(text));
+        shared
+            .delivery
+            .event(0, span.type_(text), span.id(text), span.payload(text));
     }
 
     fn on_control(&mut self, control: Control) {
@@ -418,7 +438,13 @@ impl<'a> Session<'a> {
                 let answers = self.spoke.subscriptions.acknowledged(&topic, n);
                 self.settle(&topic, answers);
             }
-            Control::Refused { topic, n, is_publish, code, reason } => self.on_refused(&topic, n, is_publish, &code, &reason),
+            Control::Refused {
+                topic,
+                n,
+                is_publish,
+                code,
+                reason,
+            } => self.on_refused(&topic, n, is_publish, &code, &reason),
             Control::Gap { from, to, topics } => self.on_upstream_gap(from, to, topics),
             Control::Ping { t } => self.say(|text| control::write_pong(text, &t)),
             Control::Pong => {}
@@ -448,7 +474,10 @@ impl<'a> Session<'a> {
         let what = if is_publish { "publishing to" } else { "subscribing to" };
         let message = format!("the hub refused {what} {topic:?}: {code}: {reason}");
         if !is_publish {
-            let failure = Failure { kind, message: message.clone() };
+            let failure = Failure {
+                kind,
+                message: message.clone(),
+            };
             let answers = self.spoke.subscriptions.refused(topic, n, &failure);
             self.settle(topic, answers);
         }
@@ -464,10 +493,19 @@ impl<'a> Session<'a> {
     }
 
     fn on_upstream_gap(&mut self, from_ms: u64, to_ms: u64, topics: Vec<Box<str>>) {
-        let topics: Vec<_> = topics.into_iter().filter(|topic| self.spoke.subscriptions.is_wanted(topic)).collect();
+        let topics: Vec<_> = topics
+            .into_iter()
+            .filter(|topic| self.spoke.subscriptions.is_wanted(topic))
+            .collect();
         if !topics.is_empty() {
             count(&self.spoke.shared.counters.gaps, 1);
-            self.spoke.tell([Notice::Gap(Gap { cause: GapCause::Upstream, direction: Direction::In, from_ms, to_ms, topics })]);
+            self.spoke.tell([Notice::Gap(Gap {
+                cause: GapCause::Upstream,
+                direction: Direction::In,
+                from_ms,
+                to_ms,
+                topics,
+            })]);
         }
     }
 
@@ -484,7 +522,10 @@ impl<'a> Session<'a> {
         let is_too_much = *times > max;
         self.spoke.raise(ErrorKind::Malformed, what, 1);
         if is_too_much {
-            let reason = CloseReason::new(CloseCode::POLICY, format!("more than {max} malformed messages in a minute"));
+            let reason = CloseReason::new(
+                CloseCode::POLICY,
+                format!("more than {max} malformed messages in a minute"),
+            );
             self.write_last_frame(&reason);
             self.end = Some((reason, ErrorKind::Malformed));
         }
@@ -500,7 +541,11 @@ impl<'a> Session<'a> {
 
     fn on_closing(&mut self, reason: CloseReason) {
         if self.close_sent {
-            let ours = self.spoke.closing.as_ref().map_or(reason, |closing| closing.reason.clone());
+            let ours = self
+                .spoke
+                .closing
+                .as_ref()
+                .map_or(reason, |closing| closing.reason.clone());
             self.end = Some((ours, ErrorKind::Closed));
             return;
         }
@@ -523,7 +568,11 @@ impl<'a> Session<'a> {
         }
         let mut frame = Vec::new();
         let mask = self.dice.random();
-        if self.link.framing.write_close(&mut frame, reason.code, &reason.reason, mask) {
+        if self
+            .link
+            .framing
+            .write_close(&mut frame, reason.code, &reason.reason, mask)
+        {
             let mut cx = Context::from_waker(std::task::Waker::noop());
             let _too_late = self.link.writer.poll_write(&mut cx, &[IoSlice::new(&frame)]);
             let _too_late = self.link.writer.poll_flush(&mut cx);
@@ -553,7 +602,10 @@ impl<'a> Session<'a> {
     fn admit(&mut self) {
         if !std::mem::replace(&mut self.is_admitted, true) {
             let is_native = self.phase == Phase::Native;
-            self.spoke.tell([Notice::Open { is_reconnected: self.is_reconnected, is_native }]);
+            self.spoke.tell([Notice::Open {
+                is_reconnected: self.is_reconnected,
+                is_native,
+            }]);
             self.end_gap_if_over();
         }
     }
@@ -562,7 +614,9 @@ impl<'a> Session<'a> {
         if !self.is_admitted {
             return;
         }
-        let Some(gap) = self.spoke.gap.take_if(|gap| gap.is_over()) else { return };
+        let Some(gap) = self.spoke.gap.take_if(|gap| gap.is_over()) else {
+            return;
+        };
         let (gap, text, spans) = gap.end(now_ms());
         count(&self.spoke.shared.counters.gaps, 1);
         self.spoke.tell([Notice::Gap(gap)]);
@@ -611,10 +665,19 @@ impl<'a> Session<'a> {
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let closing = self.spoke.closing.as_ref().map(|closing| closing.deadline);
-        let deadlines = [self.hello_deadline, closing, self.spoke.meter.next_due(), Some(self.next_heartbeat)];
-        let Some(deadline) = deadlines.into_iter().flatten().min() else { return Poll::Pending };
+        let deadlines = [
+            self.hello_deadline,
+            closing,
+            self.spoke.meter.next_due(),
+            Some(self.next_heartbeat),
+        ];
+        let Some(deadline) = deadlines.into_iter().flatten().min() else {
+            return Poll::Pending;
+        };
         let deadline = tokio::time::Instant::from_std(deadline);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if timer.deadline() != deadline {
             timer.as_mut().reset(deadline);
         }
@@ -641,5 +704,7 @@ impl<'a> Session<'a> {
 }
 
 fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }

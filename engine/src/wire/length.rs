@@ -32,7 +32,10 @@ impl Decoder {
     /// A decoder that refuses messages above `max` bytes.
     #[must_use]
     pub fn new(max: usize) -> Self {
-        Self { partial: Partial::default(), max }
+        Self {
+            partial: Partial::default(),
+            max,
+        }
     }
 
     /// Bytes kept of a frame that is not complete.
@@ -64,7 +67,11 @@ impl Decoder {
         Ok(())
     }
 
-    fn complete<'a>(&mut self, input: &'a mut [u8], sink: &mut dyn FnMut(Item<'_>)) -> Result<&'a mut [u8], FrameError> {
+    fn complete<'a>(
+        &mut self,
+        input: &'a mut [u8],
+        sink: &mut dyn FnMut(Item<'_>),
+    ) -> Result<&'a mut [u8], FrameError> {
         let want = self.checked_len(self.partial.bytes())?.unwrap_or(HEADER_LEN);
         let rest = self.partial.fill(want, input);
         if self.checked_len(self.partial.bytes())? == Some(self.partial.len()) {
@@ -77,9 +84,10 @@ impl Decoder {
     fn checked_len(&self, bytes: &[u8]) -> Result<Option<usize>, FrameError> {
         match frame_len(bytes) {
             Some(HEADER_LEN) => Err(FrameError::Protocol("a frame of length 0")),
-            Some(len) if len - HEADER_LEN > self.max => {
-                Err(FrameError::TooLarge { len: (len - HEADER_LEN) as u64, max: self.max })
-            }
+            Some(len) if len - HEADER_LEN > self.max => Err(FrameError::TooLarge {
+                len: (len - HEADER_LEN) as u64,
+                max: self.max,
+            }),
             other => Ok(other),
         }
     }

@@ -39,6 +39,8 @@ pub struct ListenConfig {
     pub reuse_port: bool,
     /// Speak TLS.
     pub tls: Option<ServerTls>,
+    /// Let everybody in who reaches an address that is not loopback.
+    pub anyone: bool,
     /// Further names that `Host` may have when bound to loopback.
     pub allowed_hosts: Vec<String>,
     /// Further origins whose pages may connect.
@@ -68,27 +70,47 @@ pub struct Bound {
 
 impl std::fmt::Debug for Bound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bound").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Bound")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
 /// Binds.
 ///
 /// # Errors
-/// `Listen` when the address cannot be had, `InvalidOption` for TLS texts that cannot be used.
+/// `Listen` when the address cannot be had, `NoAuthorize` when it is not loopback and `anyone` is not set, `InvalidOption` for TLS texts that cannot be used.
 pub async fn bind(config: ListenConfig) -> Result<Bound, Error> {
     let tls = config.tls.as_ref().map(ServerTls::acceptor).transpose()?;
     let place = format!("{}:{}", config.host, config.port);
     let failed = |error: io::Error| Error::with_source(ErrorKind::Listen, format!("cannot listen on {place}"), error);
-    let address = lookup_host((config.host.as_str(), config.port)).await.map_err(failed)?.next();
+    let address = lookup_host((config.host.as_str(), config.port))
+        .await
+        .map_err(failed)?
+        .next();
     let address = address.ok_or_else(|| Error::new(ErrorKind::Listen, format!("{place} has no address")))?;
+    if !config.anyone && !address.ip().is_loopback() {
+        let message = format!(
+            "{place} can be reached from other machines and nobody would be asked who they are: listen on 127.0.0.1, or say anyone: true"
+        );
+        return Err(Error::new(ErrorKind::NoAuthorize, message));
+    }
     let listener = listen(address, config.reuse_port).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    Ok(Bound { listener, address, tls, config })
+    Ok(Bound {
+        listener,
+        address,
+        tls,
+        config,
+    })
 }
 
 fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     #[cfg(unix)]
     {
         // A restarted hub gets its port back at once.
@@ -99,7 +121,10 @@ fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     }
     #[cfg(not(unix))]
     if reuse_port {
-        return Err(io::Error::new(io::ErrorKind::Unsupported, "reusePort is not available on this system"));
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "reusePort is not available on this system",
+        ));
     }
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -121,7 +146,11 @@ impl Bound {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => format!("[{ip}]"),
         };
-        format!("{scheme}://{host}:{}{}", self.address.port(), self.config.path.as_deref().unwrap_or("/"))
+        format!(
+            "{scheme}://{host}:{}{}",
+            self.address.port(),
+            self.config.path.as_deref().unwrap_or("/")
+        )
     }
 
     /// Accepts until the task is aborted.
@@ -141,9 +170,14 @@ impl Bound {
                     Server::spawn(&server, stream, from);
                 }
                 // The peer was gone before we came to it.
-                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+                    ) => {}
                 Err(error) => {
-                    let message = "cannot accept connections for now, trying again; raise the limit of open files if it lasts";
+                    let message =
+                        "cannot accept connections for now, trying again; raise the limit of open files if it lasts";
                     (server.acceptor.report)(Error::with_source(ErrorKind::OutOfDescriptors, message, error));
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(ACCEPT_PAUSE.1);
@@ -183,13 +217,17 @@ impl Server {
         match &self.tls {
             None => {
                 let mut stream = stream;
-                let Some((peer, early)) = self.shake(&mut stream, from).await? else { return Ok(()) };
+                let Some((peer, early)) = self.shake(&mut stream, from).await? else {
+                    return Ok(());
+                };
                 let (read, write) = stream.into_split();
                 self.give(read, write, peer, early);
             }
             Some(tls) => {
                 let mut stream = tls.accept(stream).await?;
-                let Some((peer, early)) = self.shake(&mut stream, from).await? else { return Ok(()) };
+                let Some((peer, early)) = self.shake(&mut stream, from).await? else {
+                    return Ok(());
+                };
                 let (read, write) = tokio::io::split(stream);
                 self.give(read, write, peer, early);
             }
@@ -223,7 +261,9 @@ impl Server {
         };
         let (request, early) = match parsed {
             Ok(parsed) => parsed,
-            Err(HeadError::TooLarge) => return refuse(io, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head too large").await,
+            Err(HeadError::TooLarge) => {
+                return refuse(io, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head too large").await;
+            }
             Err(HeadError::Malformed(what)) => return refuse(io, StatusCode::BAD_REQUEST, &what).await,
             Err(error) => return Err(error),
         };
@@ -241,17 +281,27 @@ impl Server {
     }
 
     fn check(&self, request: &Request<()>) -> Result<http::Response<()>, (StatusCode, &'static str)> {
-        if self.config.path.as_deref().is_some_and(|path| path != request.uri().path()) {
+        if self
+            .config
+            .path
+            .as_deref()
+            .is_some_and(|path| path != request.uri().path())
+        {
             return Err((StatusCode::NOT_FOUND, "no such path"));
         }
-        let is_upgrade = head::tokens(request.headers(), "upgrade").iter().any(|token| token.eq_ignore_ascii_case("websocket"));
+        let is_upgrade = head::tokens(request.headers(), "upgrade")
+            .iter()
+            .any(|token| token.eq_ignore_ascii_case("websocket"));
         if !is_upgrade {
             return Err((StatusCode::UPGRADE_REQUIRED, "this is a WebSocket endpoint"));
         }
         let answer = tungstenite::handshake::server::create_response(request)
             .map_err(|_| (StatusCode::BAD_REQUEST, "not a WebSocket handshake of version 13"))?;
         if !self.is_origin_allowed(request.headers()) {
-            return Err((StatusCode::FORBIDDEN, "pages of this origin may not connect; see allowedOrigins and allowedHosts"));
+            return Err((
+                StatusCode::FORBIDDEN,
+                "pages of this origin may not connect; see allowedOrigins and allowedHosts",
+            ));
         }
         if !(self.acceptor.has_room)() {
             return Err((StatusCode::SERVICE_UNAVAILABLE, "too many connections"));
@@ -262,22 +312,36 @@ impl Server {
     /// Only browsers send `Origin`. Their pages may connect to the host they came from; on loopback that host must have a loopback name,
     /// so that a foreign name which resolves here (DNS rebinding) does not count as the same host.
     fn is_origin_allowed(&self, headers: &HeaderMap) -> bool {
-        let Some(origin) = headers.get("origin") else { return true };
-        let (Ok(origin), Some(Ok(host))) = (origin.to_str(), headers.get("host").map(|host| host.to_str())) else { return false };
+        let Some(origin) = headers.get("origin") else {
+            return true;
+        };
+        let (Ok(origin), Some(Ok(host))) = (origin.to_str(), headers.get("host").map(|host| host.to_str())) else {
+            return false;
+        };
         if self.config.allowed_origins.iter().any(|allowed| allowed == origin) {
             return true;
         }
-        let Some((_, origin_host)) = origin.split_once("://") else { return false };
+        let Some((_, origin_host)) = origin.split_once("://") else {
+            return false;
+        };
         origin_host.eq_ignore_ascii_case(host) && (!self.is_loopback || self.is_known_loopback(host))
     }
 
     fn is_known_loopback(&self, host: &str) -> bool {
-        let name = host.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_ascii_lowercase)).unwrap_or_default();
+        let name = host
+            .parse::<Uri>()
+            .ok()
+            .and_then(|uri| uri.host().map(str::to_ascii_lowercase))
+            .unwrap_or_default();
         let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         name == "localhost"
             || name.ends_with(".localhost")
             || address.is_ok_and(|ip| ip.is_loopback())
-            || self.config.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(&name))
+            || self
+                .config
+                .allowed_hosts
+                .iter()
+                .any(|allowed| allowed.eq_ignore_ascii_case(&name))
     }
 }
 
@@ -287,7 +351,9 @@ fn peer_of(request: &Request<()>, from: SocketAddr, protocols: Vec<String>) -> P
         transport: "websocket",
         remote_address: Some(from),
         url: Some(request.uri().to_string()),
-        headers: headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect(),
+        headers: headers
+            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect(),
         protocols,
     }
 }
@@ -296,7 +362,11 @@ async fn refuse<S, T>(io: &mut S, status: StatusCode, why: &str) -> Result<Optio
 where
     S: AsyncWrite + Unpin,
 {
-    let upgrade = if status == StatusCode::UPGRADE_REQUIRED { "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" } else { "" };
+    let upgrade = if status == StatusCode::UPGRADE_REQUIRED {
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    } else {
+        ""
+    };
     let answer = format!(
         "HTTP/1.1 {status}\r\n{upgrade}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{why}\n",
         why.len() + 1

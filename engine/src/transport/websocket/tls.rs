@@ -42,44 +42,62 @@ pub struct ClientTls {
 
 impl std::fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerTls").field("request_cert", &self.request_cert).finish_non_exhaustive()
+        f.debug_struct("ServerTls")
+            .field("request_cert", &self.request_cert)
+            .finish_non_exhaustive()
     }
 }
 
 impl std::fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientTls").field("insecure", &self.insecure).finish_non_exhaustive()
+        f.debug_struct("ClientTls")
+            .field("insecure", &self.insecure)
+            .finish_non_exhaustive()
     }
 }
 
 impl ServerTls {
     pub(super) fn acceptor(&self) -> Result<TlsAcceptor, Error> {
-        let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(invalid)?;
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(invalid)?;
         let builder = match (&self.ca, self.request_cert) {
             (Some(ca), true) => {
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca)?), provider());
                 builder.with_client_cert_verifier(verifier.build().map_err(invalid)?)
             }
-            (None, true) => return Err(Error::new(ErrorKind::InvalidOption, "tls.requestCert needs tls.ca: who signs client certificates")),
+            (None, true) => {
+                return Err(Error::new(
+                    ErrorKind::InvalidOption,
+                    "tls.requestCert needs tls.ca: who signs client certificates",
+                ));
+            }
             _ => builder.with_no_client_auth(),
         };
-        let config = builder.with_single_cert(certificates(&self.cert, "tls.cert")?, private_key(&self.key, "tls.key")?);
+        let config = builder.with_single_cert(
+            certificates(&self.cert, "tls.cert")?,
+            private_key(&self.key, "tls.key")?,
+        );
         Ok(TlsAcceptor::from(Arc::new(config.map_err(invalid)?)))
     }
 }
 
 impl ClientTls {
     pub(super) fn connector(&self) -> Result<TlsConnector, Error> {
-        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(invalid)?;
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(invalid)?;
         let builder = if self.insecure {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny(provider())))
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AcceptAny(provider())))
         } else {
             builder.with_root_certificates(self.ca.as_deref().map_or_else(system_roots, roots)?)
         };
         let config = match (&self.cert, &self.key) {
-            (Some(cert), Some(key)) => {
-                builder.with_client_auth_cert(certificates(cert, "tls.cert")?, private_key(key, "tls.key")?).map_err(invalid)?
-            }
+            (Some(cert), Some(key)) => builder
+                .with_client_auth_cert(certificates(cert, "tls.cert")?, private_key(key, "tls.key")?)
+                .map_err(invalid)?,
             (None, None) => builder.with_no_client_auth(),
             _ => return Err(Error::new(ErrorKind::InvalidOption, "tls.cert and tls.key go together")),
         };
@@ -88,7 +106,8 @@ impl ClientTls {
 
     pub(super) fn server_name(&self, host: &str) -> Result<ServerName<'static>, Error> {
         let name = self.server_name.as_deref().unwrap_or(host);
-        ServerName::try_from(name.to_owned()).map_err(|error| Error::with_source(ErrorKind::InvalidOption, format!("server name {name:?}"), error))
+        ServerName::try_from(name.to_owned())
+            .map_err(|error| Error::with_source(ErrorKind::InvalidOption, format!("server name {name:?}"), error))
     }
 }
 
@@ -104,13 +123,17 @@ fn certificates(pem: &str, option: &str) -> Result<Vec<CertificateDer<'static>>,
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     match found {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(Error::new(ErrorKind::InvalidOption, format!("{option} holds no PEM certificate"))),
+        Ok(_) => Err(Error::new(
+            ErrorKind::InvalidOption,
+            format!("{option} holds no PEM certificate"),
+        )),
         Err(error) => Err(Error::with_source(ErrorKind::InvalidOption, option, error)),
     }
 }
 
 fn private_key(pem: &str, option: &str) -> Result<PrivateKeyDer<'static>, Error> {
-    PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|error| Error::with_source(ErrorKind::InvalidOption, option, error))
+    PrivateKeyDer::from_pem_slice(pem.as_bytes())
+        .map_err(|error| Error::with_source(ErrorKind::InvalidOption, option, error))
 }
 
 fn roots(pem: &str) -> Result<RootCertStore, Error> {

@@ -1,0 +1,3 @@
+/** The addon's exports; `ts/native.ts` gives them their types. */
+declare const addon: unknown;
+export = addon;

@@ -1,0 +1,15 @@
+// What CI runs, in CI's order, without provisioning the machine: build, lint, dependencies, generated files, tests.
+import { build } from './build.mjs';
+import { checkDeclarations } from './declarations.mjs';
+import { checkDependencies } from './dependency-gates.mjs';
+import { lint } from './lint.mjs';
+import { whenStarted } from './run.mjs';
+import { test } from './test.mjs';
+
+whenStarted(import.meta.url, () => {
+  build();
+  lint();
+  checkDependencies();
+  checkDeclarations();
+  test();
+});

@@ -1,0 +1,75 @@
+// All tests: installs npm packages, builds, then type tests, cargo's tests and node:test, whose own summaries come last.
+// Never touches the system. Usage: node scripts/test.mjs [--only types|rust|js] [part of a test file's path …]
+import { existsSync, readdirSync } from 'node:fs';
+import { join, relative, sep } from 'node:path';
+import { build } from './build.mjs';
+import { commandOf, fromRoot, lockedInCI, root } from './project.mjs';
+import { Failure, parse, run, say, timed, whenStarted } from './run.mjs';
+
+/** A test that takes longer hangs. Generous, for a busy machine with two cores. */
+const fileTimeoutMs = 300_000;
+
+/** Test files at the same time: the soak tests want a core for themselves. */
+const concurrency = 2;
+
+/** @param {{ only?: 'types' | 'rust' | 'js', filters?: readonly string[] }} [options] */
+export function test({ only, filters = [] } = {}) {
+  const failures = [];
+  const step = (name, work) => {
+    if (only !== undefined && only !== name) return;
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      say(`FAILED: ${error.message}`);
+      failures.push(name);
+    }
+  };
+  if (only !== 'rust') build();
+  step('types', typeTests);
+  step('rust', rustTests);
+  step('js', () => javaScriptTests(filters));
+  if (failures.length > 0) throw new Failure(`these tests failed: ${failures.join(', ')}`);
+}
+
+function typeTests() {
+  if (!existsSync(fromRoot('__test__/types'))) throw new Failure('__test__/types is missing');
+  timed('type tests', () => run(process.execPath, [commandOf.tsc, '-p', 'tsconfig.test.json'], { quiet: true }));
+}
+
+/** The engine only: the addon is a cdylib, what it does is tested from JavaScript. */
+function rustTests() {
+  say('cargo test (the first time takes about 2 minutes)');
+  run('cargo', ['test', '--package', 'alkpubsub-engine', ...lockedInCI()]);
+}
+
+/** The files are listed here, because `node --test` knows no patterns before Node 21. */
+function javaScriptTests(filters) {
+  const files = testFiles(fromRoot('__test__')).filter(
+    (file) => filters.length === 0 || filters.some((part) => file.includes(part)),
+  );
+  if (files.length === 0) throw new Failure(`no test file matches ${filters.join(' ') || '__test__/**/*.test.mjs'}`);
+  say(`node --test, ${files.length} files`);
+  run(process.execPath, [
+    '--test',
+    '--test-reporter=spec',
+    `--test-concurrency=${concurrency}`,
+    `--test-timeout=${fileTimeoutMs}`,
+    ...files,
+  ]);
+}
+
+function testFiles(folder) {
+  return readdirSync(folder, { recursive: true })
+    .map((name) => relative(root, join(folder, name)).split(sep).join('/'))
+    .filter((name) => name.endsWith('.test.mjs'))
+    .sort();
+}
+
+whenStarted(import.meta.url, (args) => {
+  const { options, rest } = parse(args, { '--only': 'value' });
+  const only = options['--only'];
+  if (![undefined, 'types', 'rust', 'js'].includes(only))
+    throw new Failure('usage: npm test -- [--only types|rust|js] [part of a path …]', 2);
+  test({ only, filters: rest });
+});

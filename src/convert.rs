@@ -1,0 +1,204 @@
+//! Options objects → engine configs. Checks nothing: TypeScript has, and the engine knows the defaults.
+
+use std::time::Duration;
+
+use alkpubsub_engine::hub::HubConfig;
+use alkpubsub_engine::link::Destination;
+use alkpubsub_engine::model::Limits;
+use alkpubsub_engine::spoke::{PeerKind, Reconnect, SpokeConfig};
+use alkpubsub_engine::transport::websocket::{ClientConfig, ClientTls, ListenConfig, ServerTls};
+use napi_derive::napi;
+
+/// PEM texts of a server.
+#[napi(object)]
+pub struct TlsServerOptions {
+    pub cert: String,
+    pub key: String,
+    pub ca: Option<String>,
+    pub request_cert: Option<bool>,
+}
+
+/// PEM texts of a client.
+#[napi(object)]
+pub struct TlsClientOptions {
+    pub ca: Option<String>,
+    pub cert: Option<String>,
+    pub key: Option<String>,
+    pub server_name: Option<String>,
+    pub insecure: Option<bool>,
+}
+
+/// Options of a WebSocket hub.
+#[napi(object)]
+pub struct HubOptions {
+    pub host: Option<String>,
+    pub port: u16,
+    pub path: Option<String>,
+    pub reuse_port: Option<bool>,
+    pub tls: Option<TlsServerOptions>,
+    pub relay: Option<bool>,
+    pub stall_ms: Option<f64>,
+    pub anyone: Option<bool>,
+    pub allowed_hosts: Option<Vec<String>>,
+    pub allowed_origins: Option<Vec<String>>,
+    pub max_connections: Option<f64>,
+    pub max_topics_per_connection: Option<f64>,
+    pub max_topics: Option<f64>,
+    pub max_message_bytes: Option<f64>,
+    pub max_topic_bytes: Option<f64>,
+    pub handshake_ms: Option<f64>,
+    pub heartbeat_ms: Option<f64>,
+    pub max_malformed: Option<f64>,
+    pub max_buffered_amount: Option<f64>,
+    pub max_pending_bytes: Option<f64>,
+    pub admit_by_hand: bool,
+}
+
+/// Options of a WebSocket spoke.
+#[napi(object)]
+pub struct SpokeOptions {
+    pub url: String,
+    pub headers: Vec<Vec<String>>,
+    pub asks: bool,
+    pub protocols: Vec<String>,
+    pub tls: Option<TlsClientOptions>,
+    pub reconnect: bool,
+    pub reconnect_initial: Option<bool>,
+    pub min_delay_ms: Option<f64>,
+    pub max_delay_ms: Option<f64>,
+    pub peer: Option<String>,
+    pub hello_timeout_ms: Option<f64>,
+    pub queue_max_age_ms: Option<f64>,
+    pub max_message_bytes: Option<f64>,
+    pub max_topic_bytes: Option<f64>,
+    pub handshake_ms: Option<f64>,
+    pub heartbeat_ms: Option<f64>,
+    pub max_malformed: Option<f64>,
+    pub max_buffered_amount: Option<f64>,
+    pub max_pending_bytes: Option<f64>,
+}
+
+/// The limits that both kinds of options carry.
+macro_rules! limits {
+    ($options:expr) => {{
+        let defaults = Limits::default();
+        Limits {
+            max_message_bytes: bytes($options.max_message_bytes, defaults.max_message_bytes)
+                .min(Limits::HARD_MAX_MESSAGE_BYTES),
+            max_topic_bytes: bytes($options.max_topic_bytes, defaults.max_topic_bytes),
+            max_malformed_per_minute: bytes($options.max_malformed, defaults.max_malformed_per_minute as usize) as u32,
+            handshake: millis($options.handshake_ms, defaults.handshake),
+            heartbeat: millis($options.heartbeat_ms, defaults.heartbeat),
+            ..defaults
+        }
+    }};
+}
+
+fn bytes(given: Option<f64>, default: usize) -> usize {
+    given.map_or(default, |given| given as usize)
+}
+
+fn millis(given: Option<f64>, default: Duration) -> Duration {
+    given.map_or(default, |given| Duration::from_millis(given as u64))
+}
+
+impl HubOptions {
+    pub(crate) fn hub_config(&self) -> HubConfig {
+        let defaults = HubConfig::default();
+        HubConfig {
+            relay: self.relay.unwrap_or(defaults.relay),
+            admit_by_hand: self.admit_by_hand,
+            max_buffered: bytes(self.max_buffered_amount, defaults.max_buffered),
+            max_pending: bytes(self.max_pending_bytes, defaults.max_pending),
+            stall: millis(self.stall_ms, defaults.stall),
+            limits: self.limits(),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let defaults = Limits::default();
+        Limits {
+            max_connections: bytes(self.max_connections, defaults.max_connections),
+            max_topics_per_connection: bytes(self.max_topics_per_connection, defaults.max_topics_per_connection),
+            max_topics: bytes(self.max_topics, defaults.max_topics),
+            ..limits!(self)
+        }
+    }
+
+    pub(crate) fn listen_config(self) -> ListenConfig {
+        let limits = self.limits();
+        ListenConfig {
+            host: self.host.unwrap_or_else(|| "127.0.0.1".into()),
+            port: self.port,
+            path: self.path,
+            reuse_port: self.reuse_port.unwrap_or_default(),
+            anyone: self.anyone.unwrap_or_default(),
+            tls: self.tls.map(|tls| ServerTls {
+                cert: tls.cert,
+                key: tls.key,
+                ca: tls.ca,
+                request_cert: tls.request_cert.unwrap_or_default(),
+            }),
+            allowed_hosts: self.allowed_hosts.unwrap_or_default(),
+            allowed_origins: self.allowed_origins.unwrap_or_default(),
+            limits,
+        }
+    }
+}
+
+impl SpokeOptions {
+    pub(crate) fn spoke_config(&self) -> SpokeConfig {
+        let defaults = SpokeConfig::default();
+        SpokeConfig {
+            destination: Destination {
+                url: self.url.clone(),
+                headers: headers(&self.headers),
+            },
+            asks: self.asks,
+            peer: match self.peer.as_deref() {
+                Some("native") => PeerKind::Native,
+                Some("plain") => PeerKind::Plain,
+                _ => PeerKind::Auto,
+            },
+            hello_timeout: millis(self.hello_timeout_ms, defaults.hello_timeout),
+            reconnect: self.reconnect.then(|| self.reconnect_policy()),
+            max_buffered: bytes(self.max_buffered_amount, defaults.max_buffered),
+            max_pending: bytes(self.max_pending_bytes, defaults.max_pending),
+            queue_max_age: millis(self.queue_max_age_ms, defaults.queue_max_age),
+            limits: limits!(self),
+        }
+    }
+
+    fn reconnect_policy(&self) -> Reconnect {
+        let defaults = Reconnect::default();
+        Reconnect {
+            initial: self.reconnect_initial.unwrap_or(defaults.initial),
+            min_delay: millis(self.min_delay_ms, defaults.min_delay),
+            max_delay: millis(self.max_delay_ms, defaults.max_delay),
+        }
+    }
+
+    pub(crate) fn client_config(self) -> ClientConfig {
+        let limits = limits!(self);
+        let tls = self.tls.map_or_else(ClientTls::default, |tls| ClientTls {
+            ca: tls.ca,
+            cert: tls.cert,
+            key: tls.key,
+            server_name: tls.server_name,
+            insecure: tls.insecure.unwrap_or_default(),
+        });
+        ClientConfig {
+            protocols: self.protocols,
+            tls,
+            limits,
+        }
+    }
+}
+
+/// Name and value pairs; a pair that is none is left out.
+pub(crate) fn headers(pairs: &[Vec<String>]) -> Vec<(String, String)> {
+    pairs
+        .iter()
+        .filter_map(|pair| Some((pair.first()?.clone(), pair.get(1)?.clone())))
+        .collect()
+}

@@ -1,0 +1,299 @@
+//! Engine → JavaScript: a bounded buffer of ready-made batches, one wake per batch. Does not know targets.
+//!
+//! Invariants: a chunk is exactly what one `take` returns; `is_armed` is true while JavaScript will call `take` again by itself; entries
+//! come out in the order in which they went in.
+
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use alkpubsub_engine::delivery::{Delivery, Notice};
+use alkpubsub_engine::model::Limits;
+use alkpubsub_engine::wire::envelope::write_text;
+use foldhash::fast::RandomState;
+use napi::Status;
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+
+use crate::notice;
+use crate::text::{TextOut, push_utf16};
+
+/// Called without data: it only says that there is something to take. Weak: it never holds the process.
+pub(crate) type Wake = ThreadsafeFunction<(), (), (), Status, false, true, 0>;
+
+/// Entries of one batch at most. Source: measured, the longest pause of the event loop stays under 5 ms.
+const MAX_ENTRIES: usize = 512;
+/// Bytes of one batch, one entry above it. Source: measured, texts of 256 KiB cost ten times as much.
+const MAX_CHUNK_BYTES: usize = 64 << 10;
+/// A batch this small that empties the inbox ends the series; after a larger one JavaScript looks once more without a wake.
+const SMALL_BATCH: usize = 8;
+/// Numbers before the first entry in `meta`.
+const META_HEAD: usize = 2;
+/// Numbers per entry in `meta`.
+const META_ENTRY: usize = 3;
+/// The pair of a notice.
+const NOTICE: u32 = 0;
+/// Marks the first delivery of a pair in its slot: names come with it.
+const FIRST: u32 = 1 << 31;
+/// Slots for pairs; slot 0 is the notices'.
+const SLOTS: usize = 4096;
+
+struct Entry {
+    pair: u32,
+    connection: u32,
+    bytes: u32,
+}
+
+/// What one `take` returns: `[value,value,…` and its entries.
+struct Chunk {
+    text: String,
+    entries: Vec<Entry>,
+    is_ascii: bool,
+}
+
+impl Chunk {
+    fn new() -> Self {
+        Self {
+            text: String::from("["),
+            entries: Vec::new(),
+            is_ascii: true,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.entries.len() >= MAX_ENTRIES || self.text.len() >= MAX_CHUNK_BYTES
+    }
+
+    fn push(&mut self, pair: u32, connection: u32, write: impl FnOnce(&mut String)) {
+        if !self.entries.is_empty() {
+            self.text.push(',');
+        }
+        let start = self.text.len();
+        write(&mut self.text);
+        let value = &self.text[start..];
+        self.is_ascii &= value.is_ascii();
+        self.entries.push(Entry {
+            pair,
+            connection,
+            bytes: value.len() as u32,
+        });
+    }
+
+    fn cost(&self) -> usize {
+        self.text.len() + self.entries.len() * Limits::EVENT_OVERHEAD_BYTES
+    }
+
+    /// Fills in lengths and gives the text; lengths are in UTF-16 units, as JavaScript counts.
+    fn into_text(mut self, meta: &mut [u32]) -> TextOut {
+        self.text.push(']');
+        let slots = meta[META_HEAD..].chunks_exact_mut(META_ENTRY);
+        if self.is_ascii {
+            for (slot, entry) in slots.zip(&self.entries) {
+                slot.copy_from_slice(&[entry.pair, entry.bytes, entry.connection]);
+            }
+            return TextOut::Ascii(self.text);
+        }
+        let mut units = Vec::with_capacity(self.text.len() + 1);
+        let mut position = 0;
+        for (slot, entry) in slots.zip(&self.entries) {
+            // The bracket or comma before the value.
+            push_utf16(&mut units, &self.text[position..position + 1]);
+            let end = position + 1 + entry.bytes as usize;
+            let len = push_utf16(&mut units, &self.text[position + 1..end]);
+            slot.copy_from_slice(&[entry.pair, len as u32, entry.connection]);
+            position = end;
+        }
+        push_utf16(&mut units, &self.text[position..]);
+        TextOut::Wide(units)
+    }
+}
+
+/// The pairs that JavaScript knows by number. A pair has one slot; another one that meets it there replaces it.
+struct Pairs {
+    hasher: RandomState,
+    slots: Vec<Option<(Box<str>, usize)>>,
+}
+
+impl Pairs {
+    fn new() -> Self {
+        Self {
+            hasher: RandomState::default(),
+            slots: Vec::new(),
+        }
+    }
+
+    /// The number of a pair, marked if JavaScript must be told its names.
+    fn number(&mut self, type_: &str, id: &str) -> u32 {
+        if self.slots.is_empty() {
+            self.slots.resize_with(SLOTS, || None);
+        }
+        let slot = 1 + self.hasher.hash_one((type_, id)) as usize % (SLOTS - 1);
+        if self.slots[slot]
+            .as_ref()
+            .is_some_and(|(names, type_len)| is_pair(names, *type_len, type_, id))
+        {
+            return slot as u32;
+        }
+        self.slots[slot] = Some((format!("{type_}{id}").into(), type_.len()));
+        slot as u32 | FIRST
+    }
+}
+
+fn is_pair(names: &str, type_len: usize, type_: &str, id: &str) -> bool {
+    type_len == type_.len() && names.len() == type_len + id.len() && names.starts_with(type_) && names.ends_with(id)
+}
+
+struct State {
+    chunks: VecDeque<Chunk>,
+    pairs: Pairs,
+    waiting: Vec<Waker>,
+    is_closed: bool,
+}
+
+/// The inbox of one root target.
+pub(crate) struct Inbox {
+    state: Mutex<State>,
+    bytes: AtomicUsize,
+    is_armed: AtomicBool,
+    wake: OnceLock<Wake>,
+}
+
+impl Inbox {
+    pub(crate) fn new() -> Self {
+        let state = State {
+            chunks: VecDeque::new(),
+            pairs: Pairs::new(),
+            waiting: Vec::new(),
+            is_closed: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            bytes: AtomicUsize::new(0),
+            is_armed: AtomicBool::new(false),
+            wake: OnceLock::new(),
+        }
+    }
+
+    /// Connects the inbox to JavaScript. Only the first call counts.
+    pub(crate) fn attach(&self, wake: Wake) {
+        if self.wake.set(wake).is_ok() && !self.lock().chunks.is_empty() {
+            self.arm();
+        }
+    }
+
+    /// Takes one batch. `meta` has room for 512 entries.
+    pub(crate) fn take(&self, meta: &mut [u32]) -> TextOut {
+        if meta.len() < META_HEAD + META_ENTRY * MAX_ENTRIES {
+            return TextOut::Ascii("[]".into());
+        }
+        let mut state = self.lock();
+        let chunk = state.chunks.pop_front().unwrap_or_else(Chunk::new);
+        let has_more = !state.chunks.is_empty() || chunk.entries.len() >= SMALL_BATCH;
+        if !has_more {
+            // Under the lock: a push that comes after it sees the inbox disarmed and wakes.
+            self.is_armed.store(false, Ordering::Release);
+        }
+        drop(state);
+        self.release(chunk.cost());
+        meta[0] = chunk.entries.len() as u32;
+        meta[1] = u32::from(has_more);
+        chunk.into_text(meta)
+    }
+
+    /// Nobody will take any more: everything is dropped, everybody who waits goes on.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        state.chunks = VecDeque::new();
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        self.bytes.store(0, Ordering::Relaxed);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, write: impl FnOnce(&mut Pairs, &mut Chunk)) {
+        let mut state = self.lock();
+        if state.is_closed {
+            return;
+        }
+        let State { chunks, pairs, .. } = &mut *state;
+        if chunks.back().is_none_or(Chunk::is_full) {
+            chunks.push_back(Chunk::new());
+            self.bytes.fetch_add(1, Ordering::Relaxed);
+        }
+        let chunk = chunks.back_mut().expect("one was pushed if there was none");
+        let before = chunk.cost();
+        write(pairs, chunk);
+        self.bytes.fetch_add(chunk.cost() - before, Ordering::Relaxed);
+        drop(state);
+        self.arm();
+    }
+
+    fn arm(&self) {
+        if let Some(wake) = self.wake.get()
+            && !self.is_armed.load(Ordering::Acquire)
+            && !self.is_armed.swap(true, Ordering::AcqRel)
+        {
+            wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        }
+    }
+
+    fn release(&self, cost: usize) {
+        let before = self
+            .bytes
+            .fetch_sub(cost.min(self.bytes.load(Ordering::Relaxed)), Ordering::Relaxed);
+        if before.saturating_sub(cost) < Limits::INBOX_BYTES / 2 {
+            let waiting = std::mem::take(&mut self.lock().waiting);
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+impl Delivery for Inbox {
+    fn event(&self, connection: u32, type_: &str, id: &str, payload: &str) {
+        self.push(|pairs, chunk| {
+            let pair = pairs.number(type_, id);
+            chunk.push(pair, connection, |text| {
+                if pair & FIRST == 0 {
+                    text.push_str(payload);
+                } else {
+                    text.push('[');
+                    write_text(text, type_);
+                    text.push(',');
+                    write_text(text, id);
+                    text.push(',');
+                    text.push_str(payload);
+                    text.push(']');
+                }
+            });
+        });
+    }
+
+    fn notice(&self, notice: Notice) {
+        let json = notice::to_json(notice).to_string();
+        self.push(|_, chunk| chunk.push(NOTICE, 0, |text| text.push_str(&json)));
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) >= Limits::INBOX_BYTES
+    }
+
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_full() {
+            return Poll::Ready(());
+        }
+        let mut state = self.lock();
+        if state.is_closed || !self.is_full() {
+            return Poll::Ready(());
+        }
+        if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            state.waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}

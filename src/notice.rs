@@ -1,0 +1,104 @@
+//! Notices of the engine → the objects that JavaScript gets. Field names: `docs/decisions/0001-first-path.md`.
+
+use alkpubsub_engine::delivery::{Direction, Failure, Gap, GapCause, Notice};
+use alkpubsub_engine::link::Peer;
+use serde_json::{Value, json};
+
+use crate::error::code;
+
+pub(crate) fn to_json(notice: Notice) -> Value {
+    match notice {
+        Notice::Open {
+            is_reconnected,
+            is_native,
+        } => json!({ "kind": "open", "reconnected": is_reconnected, "native": is_native }),
+        Notice::Reconnecting {
+            attempt,
+            delay_ms,
+            cause,
+        } => {
+            json!({ "kind": "reconnecting", "attempt": attempt, "delayMs": delay_ms, "cause": failure(&cause) })
+        }
+        Notice::Gap(gap) => gap_to_json(&gap),
+        Notice::Error {
+            failure: Failure { kind, message },
+            dropped,
+        } => {
+            json!({ "kind": "error", "code": code(kind), "message": message, "dropped": dropped })
+        }
+        Notice::Closed { reason, error } => {
+            let mut object = json!({ "kind": "closed", "code": reason.code.0, "reason": reason.reason });
+            if let Some(error) = error {
+                object["error"] = failure(&error);
+            }
+            object
+        }
+        Notice::Connection {
+            connection,
+            serial,
+            peer,
+        } => connection_to_json(connection, serial, &peer),
+        Notice::Hello { connection } => json!({ "kind": "hello", "connection": connection }),
+        Notice::Disconnection {
+            connection,
+            reason,
+            is_clean,
+        } => json!({
+            "kind": "disconnection", "connection": connection, "code": reason.code.0, "reason": reason.reason, "clean": is_clean
+        }),
+        Notice::Backpressure { connection, buffered } => {
+            json!({ "kind": "backpressure", "connection": connection, "bufferedAmount": buffered })
+        }
+        Notice::Confirmed {
+            token,
+            outcome: Ok(acknowledged),
+        } => {
+            json!({ "kind": "confirmed", "token": token, "acknowledged": acknowledged })
+        }
+        Notice::Confirmed {
+            token,
+            outcome: Err(error),
+        } => {
+            json!({ "kind": "confirmed", "token": token, "acknowledged": false, "error": failure(&error) })
+        }
+        Notice::Flushed { token } => json!({ "kind": "flushed", "token": token }),
+        Notice::Drained { token } => json!({ "kind": "drained", "token": token }),
+        Notice::Dial { token, attempt } => json!({ "kind": "dial", "token": token, "attempt": attempt }),
+        // A notice that this table does not know yet.
+        other => json!({ "kind": "error", "code": "ERR_INTERNAL", "message": format!("unknown notice {other:?}") }),
+    }
+}
+
+fn failure(failure: &Failure) -> Value {
+    json!({ "code": code(failure.kind), "message": failure.message })
+}
+
+fn gap_to_json(gap: &Gap) -> Value {
+    let cause = match gap.cause {
+        GapCause::ConnectionLost => "connection-lost",
+        GapCause::SlowConsumer => "slow-consumer",
+        GapCause::Overflow => "overflow",
+        _ => "upstream",
+    };
+    let direction = match gap.direction {
+        Direction::In => "in",
+        Direction::Out => "out",
+        Direction::Both => "both",
+    };
+    json!({
+        "kind": "gap", "cause": cause, "direction": direction, "from": gap.from_ms, "to": gap.to_ms, "topics": gap.topics
+    })
+}
+
+fn connection_to_json(connection: u32, serial: u64, peer: &Peer) -> Value {
+    json!({
+        "kind": "connection",
+        "connection": connection,
+        "serial": serial,
+        "transport": peer.transport,
+        "remoteAddress": peer.remote_address.map(|address| address.to_string()),
+        "url": peer.url,
+        "headers": peer.headers,
+        "protocols": peer.protocols,
+    })
+}

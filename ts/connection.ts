@@ -1,0 +1,187 @@
+// A connection of a hub as applications see it, and the target for that connection alone.
+// Does not decide when a connection begins or ends: the hub target does, through the link that it shares with both.
+// Invariants: once the link is gone everything is a no-op; the signal is made only when it is asked for.
+
+import type { Closing } from './life-cycle.js';
+import type { Exit } from './outbox.js';
+import type { ConnectionNotice, NativeHubPort } from './port.js';
+import { TransportTarget } from './transport-target.js';
+import type { CloseDetail, TargetStats } from './types.js';
+import type { Acknowledgement } from './waiting.js';
+
+/** What the hub knows of a connection and changes as notices come. */
+export class ConnectionLink {
+  readonly port: NativeHubPort;
+  readonly facts: ConnectionNotice;
+  isNative = false;
+  isGone = false;
+  #controller: AbortController | undefined;
+
+  constructor(port: NativeHubPort, facts: ConnectionNotice) {
+    this.port = port;
+    this.facts = facts;
+  }
+
+  get key(): number {
+    return this.facts.connection;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.isGone) this.#controller.abort();
+    }
+    return this.#controller.signal;
+  }
+
+  end(): void {
+    this.isGone = true;
+    this.#controller?.abort();
+  }
+}
+
+/** One connection of a hub. */
+export class Connection {
+  /** Counts up over the life of the hub; never used twice. */
+  readonly id: number;
+  readonly transport: string;
+  /** `host:port` of the peer, where the transport has one. */
+  readonly remoteAddress: string | undefined;
+  /** Path and query of the request that opened the connection. */
+  readonly url: string | undefined;
+  /** Subprotocols that the peer offered. */
+  readonly protocols: readonly string[];
+  /** Who the peer proved to be; nothing proves it yet. */
+  readonly identity: string | undefined = undefined;
+  /** Yours to use. */
+  data: unknown = undefined;
+  readonly #link: ConnectionLink;
+  #headers: Readonly<Record<string, string>> | undefined;
+
+  constructor(link: ConnectionLink) {
+    const { serial, transport, remoteAddress, url, protocols } = link.facts;
+    this.id = serial;
+    this.transport = transport;
+    this.remoteAddress = remoteAddress ?? undefined;
+    this.url = url ?? undefined;
+    this.protocols = protocols;
+    this.#link = link;
+  }
+
+  /** Headers of the request by lower-case name; values of a repeated header are joined by ", ". */
+  get headers(): Readonly<Record<string, string>> {
+    this.#headers ??= joinHeaders(this.#link.facts.headers);
+    return this.#headers;
+  }
+
+  /** The peer has said hello: it acknowledges, and can be told of gaps. */
+  get native(): boolean {
+    return this.#link.isNative;
+  }
+
+  /** Aborted when the connection has ended. */
+  get signal(): AbortSignal {
+    return this.#link.signal;
+  }
+
+  /** Bytes that wait for this connection. */
+  get bufferedAmount(): number {
+    return this.#link.isGone ? 0 : this.#link.port.connectionBufferedAmount(this.#link.key);
+  }
+
+  /** Ends the connection after what was written to it. */
+  close(code = 1000, reason = ''): void {
+    if (!this.#link.isGone) this.#link.port.disconnect(this.#link.key, code, reason);
+  }
+
+  stats(): TargetStats {
+    return this.#link.isGone ? {} : this.#link.port.connectionStats(this.#link.key);
+  }
+}
+
+/** What a connection's target needs of its hub. */
+export interface HubServices {
+  send(exit: Exit, event: CustomEvent): void;
+  flush(): Promise<void>;
+  drain(): Promise<void>;
+}
+
+/** The target for one connection: it sends whether or not the peer subscribed, and hears that peer's events alone. */
+export class ConnectionTarget extends TransportTarget {
+  readonly #link: ConnectionLink;
+  readonly #connection: Connection;
+  readonly #hub: HubServices;
+  readonly #exit: Exit;
+
+  constructor(link: ConnectionLink, connection: Connection, hub: HubServices) {
+    super();
+    const { port, key } = link;
+    this.#link = link;
+    this.#connection = connection;
+    this.#hub = hub;
+    this.#exit = {
+      publish: (pair, json) => port.publishTo(key, pair, json),
+      publishOnce: (type, id, json) => port.publishOnceTo(key, type, id, json),
+    };
+  }
+
+  get bufferedAmount(): number {
+    return this.#connection.bufferedAmount;
+  }
+
+  async flush(): Promise<void> {
+    if (!this.#link.isGone) await this.#hub.flush();
+  }
+
+  async drain(): Promise<void> {
+    if (!this.#link.isGone) await this.#hub.drain();
+  }
+
+  stats(): TargetStats {
+    return this.#connection.stats();
+  }
+
+  /** The connection was admitted. */
+  admit(): void {
+    this.opened({ reconnected: false, native: this.#link.isNative });
+  }
+
+  hear(topic: string, type: string, id: string, payload: unknown): void {
+    if (!this.isOver) this.emitEnvelope(topic, type, id, payload, this.#connection);
+  }
+
+  end(detail: CloseDetail): void {
+    this.ended(detail);
+  }
+
+  protected override send(event: CustomEvent): void {
+    if (!this.#link.isGone) this.#hub.send(this.#exit, event);
+  }
+
+  protected override listen(topic: string): void {
+    this.#link.port.listenTo(this.#link.key, topic);
+  }
+
+  protected override unlisten(topic: string): void {
+    this.#link.port.unlistenTo(this.#link.key, topic);
+  }
+
+  /** The interest of a hub is the hub's own: it is active at once. */
+  protected override async confirm(): Promise<Acknowledgement> {
+    return { acknowledged: true };
+  }
+
+  protected override shutDown({ code, reason }: Closing): void {
+    this.#connection.close(code, reason);
+  }
+}
+
+/** Without a prototype: a peer may send a header named `__proto__`. */
+function joinHeaders(pairs: ConnectionNotice['headers']): Readonly<Record<string, string>> {
+  const headers: Record<string, string> = Object.create(null);
+  for (const [name, value] of pairs) {
+    const earlier = headers[name];
+    headers[name] = earlier === undefined ? value : `${earlier}, ${value}`;
+  }
+  return headers;
+}

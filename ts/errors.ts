@@ -1,0 +1,79 @@
+// Errors as users see them: a class, a stable `code` and a message that says what was wrong, what was expected and what to do.
+// Does not decide when an error is raised, and does not report any.
+// Invariant: whatever this package throws or reports carries a `code` that begins with `ERR_`.
+
+/** The codes that TypeScript raises itself; the engine has more, and a peer may refuse with words of its own (`ERR_` + the word). */
+export const errorCodes = {
+  ERR_CLOSED: 'the target was closed, or closed before the answer came',
+  ERR_FORBIDDEN: 'the peer does not permit this',
+  ERR_BUFFER_FULL: 'an event was dropped because no room was left for it',
+  ERR_GAP: 'events were missed and the subscription asked to end then',
+  ERR_HANDLER_FAILED: 'a callback given to a hub, or to a client for its URL or headers, threw or rejected',
+  ERR_INVALID_OPTION: 'an option has a wrong type or value, or is unknown',
+  ERR_INVALID_TOPIC: 'a topic is not of the form "type:id", its type is empty, or it is not well-formed Unicode',
+  ERR_MALFORMED: 'a message could not be understood and was skipped',
+  ERR_MESSAGE_TOO_LARGE: 'an event is larger than the transport carries',
+  ERR_NOT_SERIALIZABLE: 'a payload has no JSON form',
+  ERR_NOT_SUBSCRIBED: 'nobody listens to the topic on this target',
+  ERR_REFUSED: 'the peer refused for a reason that this version does not know',
+  ERR_RESERVED_TYPE: 'types that begin with "__" belong to the protocol',
+  ERR_SLOW_CONSUMER: 'a subscription was not read fast enough and its queue was full',
+  ERR_TOPIC_MISMATCH: 'the name of an event is not the topic of the envelope it carries',
+} as const;
+
+/** A code that this package raises by itself, or one that came from the engine or a peer. */
+export type ErrorCode = keyof typeof errorCodes | (string & {});
+
+export interface PubSubErrorOptions {
+  readonly cause?: unknown;
+  /** How many more errors of this code were merged into this one, or how many events it cost. */
+  readonly dropped?: number;
+}
+
+/** What this package throws, rejects with and reports; compare `code`, not the message. */
+export class PubSubError extends Error {
+  override readonly name: string = 'PubSubError';
+  readonly code: ErrorCode;
+  readonly dropped: number | undefined;
+
+  constructor(code: ErrorCode, message: string, options: PubSubErrorOptions = {}) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined);
+    this.code = code;
+    this.dropped = options.dropped;
+  }
+}
+
+/** Ends a subscription whose queue was full: what had been queued was delivered before. */
+export class SlowConsumerError extends PubSubError {
+  override readonly name: string = 'SlowConsumerError';
+
+  constructor(topic: string, maxQueued: number) {
+    const remedy = 'read faster, raise maxQueued, or choose overflow "drop-oldest" or "drop-newest"';
+    super('ERR_SLOW_CONSUMER', `subscription to "${topic}" had ${maxQueued} unread events and one more came; ${remedy}`);
+  }
+}
+
+/** Ends a subscription made with `gap: "throw"`: what came before the gap was delivered before. */
+export class GapError<TGap = unknown> extends PubSubError {
+  override readonly name: string = 'GapError';
+  /** What is known about the gap. */
+  readonly gap: TGap;
+
+  constructor(topic: string, gap: TGap) {
+    super('ERR_GAP', `events of "${topic}" may have been missed; read "gap" for when and why, then subscribe again`);
+    this.gap = gap;
+  }
+}
+
+/** A `TypeError` with a code, for what the caller can only cure in the source. */
+export function typeError(code: ErrorCode, message: string, cause?: unknown): TypeError & { readonly code: ErrorCode } {
+  const error = cause === undefined ? new TypeError(message) : new TypeError(message, { cause });
+  return Object.assign(error, { code });
+}
+
+/** Reports what a listener or callback threw as uncaught, in a later microtask, so that the others still run. */
+export function reportUncaught(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
+}

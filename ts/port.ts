@@ -1,0 +1,170 @@
+// The shape that every native target class has: the border between this folder and src/. Types and constants only.
+// Decision record: docs/decisions/0001-first-path.md.
+// Invariant: whatever crosses here is a number, a string, or an object of a notice or of options.
+
+import type { GapDetail } from './types.js';
+
+/** What `publish` and its kin answer. */
+export const ACCEPTED = 0;
+/** The pair was forgotten in the meantime: intern it again. */
+export const STALE = 1;
+export const TOO_LARGE = 2;
+/** No room. The engine has counted and reported it. */
+export const DROPPED = 3;
+export const CLOSED = 4;
+
+/** Most entries that one `take` brings. */
+export const MAX_BATCH = 512;
+/** Numbers before the first entry of `take`: how many entries, and whether more wait. */
+export const META_HEAD = 2;
+/** Numbers per entry: pair, length in UTF-16 units, connection. */
+export const META_ENTRY = 3;
+/** How many pairs each direction keeps. */
+export const MAX_PAIRS = 4096;
+
+export interface ErrorNotice {
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface ConnectionNotice {
+  readonly connection: number;
+  readonly serial: number;
+  readonly transport: string;
+  readonly remoteAddress: string | null;
+  readonly url: string | null;
+  readonly headers: readonly (readonly [string, string])[];
+  readonly protocols: readonly string[];
+}
+
+/** What the engine tells of a link, in its place among the events. */
+export type Notice =
+  | { readonly kind: 'open'; readonly reconnected: boolean; readonly native: boolean }
+  | { readonly kind: 'reconnecting'; readonly attempt: number; readonly delayMs: number; readonly cause: ErrorNotice }
+  | ({ readonly kind: 'gap' } & GapDetail)
+  | ({ readonly kind: 'error'; readonly dropped?: number } & ErrorNotice)
+  | { readonly kind: 'closed'; readonly code: number; readonly reason: string; readonly error?: ErrorNotice }
+  | { readonly kind: 'confirmed'; readonly token: number; readonly acknowledged: boolean; readonly error?: ErrorNotice }
+  | { readonly kind: 'flushed' | 'drained'; readonly token: number }
+  | HubNotice
+  | SpokeNotice;
+
+export type HubNotice =
+  | ({ readonly kind: 'connection' } & ConnectionNotice)
+  | { readonly kind: 'hello'; readonly connection: number }
+  | { readonly kind: 'disconnection'; readonly connection: number; readonly code: number; readonly reason: string; readonly clean: boolean }
+  | { readonly kind: 'backpressure'; readonly connection: number; readonly bufferedAmount: number };
+
+export interface SpokeNotice {
+  readonly kind: 'dial';
+  readonly token: number;
+  readonly attempt: number;
+}
+
+/** What every native target offers. */
+export interface NativePort {
+  intern(type: string, id: string): number;
+  publish(pair: number, json: string): number;
+  publishOnce(type: string, id: string, json: string): number;
+  listen(topic: string): number;
+  unlisten(topic: string): void;
+  attach(onWake: () => void): void;
+  take(meta: Uint32Array): string;
+  confirm(topic: string): number;
+  flush(): number;
+  drained(): number;
+  bufferedAmount(): number;
+  stats(): Record<string, number>;
+  address(): NativeAddress | null;
+  close(code: number, reason: string, timeoutMs: number): void;
+}
+
+export interface NativeAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly url: string;
+}
+
+/** What a hub offers besides. `connection` is the engine's number, reused after the connection has gone. */
+export interface NativeHubPort extends NativePort {
+  publishTo(connection: number, pair: number, json: string): number;
+  publishOnceTo(connection: number, type: string, id: string, json: string): number;
+  listenTo(connection: number, topic: string): void;
+  unlistenTo(connection: number, topic: string): void;
+  admit(connection: number): void;
+  disconnect(connection: number, code: number, reason: string): void;
+  connectionBufferedAmount(connection: number): number;
+  connectionStats(connection: number): Record<string, number>;
+  subscribers(topic: string): number;
+}
+
+/** What a spoke offers besides: the answers to `dial`. */
+export interface NativeSpokePort extends NativePort {
+  provide(token: number, url: string, headers: readonly (readonly [string, string])[]): void;
+  decline(token: number, message: string): void;
+}
+
+/** PEM texts and names; files were read already. */
+export interface NativeTlsServer {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca?: string;
+  readonly requestCert?: boolean;
+}
+
+export interface NativeTlsClient {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly serverName?: string;
+  readonly insecure?: boolean;
+}
+
+/** Options that every native target takes; what is left out has the engine's default. */
+export interface NativeLimits {
+  readonly maxMessageBytes?: number;
+  readonly maxTopicBytes?: number;
+  readonly handshakeMs?: number;
+  readonly heartbeatMs?: number;
+  readonly maxMalformed?: number;
+  readonly maxBufferedAmount?: number;
+  readonly maxPendingBytes?: number;
+}
+
+export interface NativeHubOptions extends NativeLimits {
+  readonly host?: string;
+  readonly port: number;
+  readonly path?: string;
+  readonly reusePort?: boolean;
+  readonly tls?: NativeTlsServer;
+  readonly relay?: boolean;
+  readonly stallMs?: number;
+  readonly anyone?: boolean;
+  readonly allowedHosts?: readonly string[];
+  readonly allowedOrigins?: readonly string[];
+  readonly maxConnections?: number;
+  readonly maxTopicsPerConnection?: number;
+  readonly maxTopics?: number;
+  readonly maxInboundBytes?: number;
+  readonly maxPublishPerSecond?: number;
+  readonly maxPublishBytesPerSecond?: number;
+  /** Nothing is read from a connection until `admit`: there is an `onConnection`. */
+  readonly admitByHand: boolean;
+}
+
+export interface NativeSpokeOptions extends NativeLimits {
+  /** Empty when `asks`. */
+  readonly url: string;
+  readonly headers: readonly (readonly [string, string])[];
+  /** URL or headers are functions: ask by `dial` before each attempt. */
+  readonly asks: boolean;
+  readonly protocols: readonly string[];
+  readonly tls?: NativeTlsClient;
+  readonly reconnect: boolean;
+  readonly reconnectInitial?: boolean;
+  readonly minDelayMs?: number;
+  readonly maxDelayMs?: number;
+  readonly peer?: 'auto' | 'native' | 'plain';
+  readonly helloTimeoutMs?: number;
+  readonly queueMaxAgeMs?: number;
+}

@@ -1,0 +1,44 @@
+// What a spoke adds to a native target: it answers the engine's question where to connect, when the answer is a function's.
+// Does not decide when to connect, and reads no options.
+// Invariant: every `dial` gets exactly one answer, `provide` or `decline`.
+
+import { PortTarget, type PortTargetOptions } from './native-target.js';
+import type { NativeSpokePort, Notice } from './port.js';
+
+export type HeaderPairs = readonly (readonly [string, string])[];
+
+/** Where the next attempt goes. */
+export interface Destination {
+  readonly url: string;
+  readonly headers: HeaderPairs;
+}
+
+export interface SpokeOptions extends PortTargetOptions {
+  /** Asked before each attempt; only when URL or headers are functions. */
+  readonly destination: () => Promise<Destination>;
+}
+
+export class SpokeTarget extends PortTarget {
+  readonly #port: NativeSpokePort;
+  readonly #destination: () => Promise<Destination>;
+
+  constructor(port: NativeSpokePort, options: SpokeOptions) {
+    super(port, options);
+    this.#port = port;
+    this.#destination = options.destination;
+  }
+
+  protected override notice(notice: Notice): void {
+    if (notice.kind === 'dial') void this.#answer(notice.token);
+    else super.notice(notice);
+  }
+
+  async #answer(token: number): Promise<void> {
+    try {
+      const { url, headers } = await this.#destination();
+      if (!this.isOver) this.#port.provide(token, url, headers);
+    } catch (error) {
+      if (!this.isOver) this.#port.decline(token, error instanceof Error ? error.message : String(error));
+    }
+  }
+}

@@ -1,0 +1,225 @@
+// The bounded queue behind an async iterator: events are pushed in, a consumer pulls them out.
+// Does not know targets: it is told by `push`, `pushGap` and `finish` what happened, and calls `onEnd` when it needs no more.
+// Invariants: what was queued is delivered before the iteration ends, except after return(), throw() and abort; at most
+// `maxQueued` events wait; concurrent next() calls are served in the order in which they were made.
+
+import { GapError, reportUncaught, SlowConsumerError } from './errors.js';
+import { abortSignal, callback, checkNames, oneOf, positiveInteger } from './options.js';
+import type { GapDetail } from './types.js';
+import type { Acknowledgement } from './waiting.js';
+
+export interface SubscribeOptions {
+  /** Ends the iteration when it is aborted; what is queued is dropped. */
+  readonly signal?: AbortSignal;
+  /** Events that may wait for the consumer. Default 16 384 (a guess). */
+  readonly maxQueued?: number;
+  /**
+   * What happens when one more comes: "error" (default) ends the subscription with `SlowConsumerError` after what is queued;
+   * "drop-oldest" and "drop-newest" go on and count in `dropped`.
+   */
+  readonly overflow?: 'error' | 'drop-oldest' | 'drop-newest';
+  /** Called when the consumer comes to a place where events may be missing. */
+  readonly onGap?: (gap: GapDetail) => void;
+  /** "throw" ends the subscription with `GapError` at such a place. */
+  readonly gap?: 'throw';
+}
+
+/** An async iterator of envelopes that listens until it is left. */
+export interface Subscription<T> extends AsyncIterableIterator<T, undefined, undefined>, AsyncDisposable {
+  /** Events dropped by `overflow`. */
+  readonly dropped: number;
+  /** Resolves when the subscription is active, as the target's `ready(topic)`; `acknowledged` is false where a target cannot tell. */
+  readonly ready: Promise<Acknowledgement>;
+  next(): Promise<IteratorResult<T, undefined>>;
+  return(): Promise<IteratorResult<T, undefined>>;
+  throw(error?: unknown): Promise<IteratorResult<T, undefined>>;
+  [Symbol.asyncIterator](): Subscription<T>;
+}
+
+/** What a queue needs of whoever fills it. */
+export interface Source {
+  readonly topic: string;
+  /** Nothing more is wanted. Called once. */
+  onEnd(): void;
+  ready(): Promise<Acknowledgement>;
+}
+
+/** Consumed places at the front of the queue before it is moved up: seldom enough to cost nothing, often enough to stay small. */
+const COMPACT_AT = 1024;
+
+const DEFAULT_MAX_QUEUED = 16_384;
+
+/** A place between two events where others may be missing. */
+class Mark {
+  readonly gap: GapDetail;
+
+  constructor(gap: GapDetail) {
+    this.gap = gap;
+  }
+}
+
+interface Waiter<T> {
+  resolve(result: IteratorResult<T, undefined>): void;
+  reject(error: unknown): void;
+}
+
+export class SubscriptionQueue<T extends object> implements Subscription<T> {
+  readonly #source: Source;
+  readonly #options: SubscribeOptions;
+  readonly #maxQueued: number;
+  #queue: (T | Mark | undefined)[] = [];
+  #head = 0;
+  #marks = 0;
+  readonly #waiting: Waiter<T>[] = [];
+  #dropped = 0;
+  #isEnded = false;
+  /** What to reject with once the queue is empty. */
+  #error: Error | undefined;
+  #ready: Promise<Acknowledgement> | undefined;
+
+  constructor(source: Source, options: SubscribeOptions) {
+    this.#source = source;
+    this.#options = options;
+    this.#maxQueued = options.maxQueued ?? DEFAULT_MAX_QUEUED;
+    options.signal?.addEventListener('abort', this.#abort, { once: true });
+  }
+
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  get ready(): Promise<Acknowledgement> {
+    if (this.#ready === undefined) {
+      this.#ready = this.#source.ready();
+      this.#ready.catch(() => {});
+    }
+    return this.#ready;
+  }
+
+  push(value: T): void {
+    if (this.#isEnded) return;
+    if (this.#waiting.length > 0) this.#waiting.shift()?.resolve({ value, done: false });
+    else if (this.#size < this.#maxQueued) this.#queue.push(value);
+    else this.#overflow(value);
+  }
+
+  pushGap(gap: GapDetail): void {
+    if (this.#isEnded) return;
+    if (this.#options.onGap !== undefined) this.#mark(gap);
+    if (this.#options.gap === 'throw') this.finish(new GapError(this.#source.topic, gap));
+  }
+
+  /** Nothing more will come; what is queued is still delivered, then the error or the end. */
+  finish(error?: Error): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    this.#error = error;
+    this.#options.signal?.removeEventListener('abort', this.#abort);
+    this.#source.onEnd();
+    // Whoever waits found the queue empty: the first gets the error, the others the end.
+    for (const waiter of this.#waiting.splice(0)) this.#end().then(waiter.resolve, waiter.reject);
+  }
+
+  next(): Promise<IteratorResult<T, undefined>> {
+    const value = this.#shift();
+    if (value !== undefined) return Promise.resolve({ value, done: false });
+    if (this.#isEnded) return this.#end();
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject });
+    });
+  }
+
+  return(): Promise<IteratorResult<T, undefined>> {
+    this.#abort();
+    return Promise.resolve({ value: undefined, done: true });
+  }
+
+  throw(error?: unknown): Promise<IteratorResult<T, undefined>> {
+    this.#abort();
+    return Promise.reject(error);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#abort();
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  get #size(): number {
+    return this.#queue.length - this.#head - this.#marks;
+  }
+
+  readonly #abort = (): void => {
+    this.#clear();
+    this.#error = undefined;
+    this.finish();
+  };
+
+  #end(): Promise<IteratorResult<T, undefined>> {
+    const error = this.#error;
+    this.#error = undefined;
+    return error === undefined ? Promise.resolve({ value: undefined, done: true }) : Promise.reject(error);
+  }
+
+  /** The next event; marks before it are told of on the way. */
+  #shift(): T | undefined {
+    while (this.#head < this.#queue.length) {
+      const item = this.#queue[this.#head];
+      this.#queue[this.#head++] = undefined;
+      this.#compact();
+      if (!(item instanceof Mark)) return item;
+      this.#marks--;
+      this.#tell(item.gap);
+    }
+    return undefined;
+  }
+
+  #compact(): void {
+    if (this.#head === this.#queue.length) this.#clear();
+    else if (this.#head >= COMPACT_AT && this.#head * 2 >= this.#queue.length) {
+      this.#queue = this.#queue.slice(this.#head);
+      this.#head = 0;
+    }
+  }
+
+  #clear(): void {
+    this.#queue = [];
+    this.#head = 0;
+    this.#marks = 0;
+  }
+
+  #overflow(value: T): void {
+    const { overflow = 'error' } = this.#options;
+    if (overflow === 'error') return this.finish(new SlowConsumerError(this.#source.topic, this.#maxQueued));
+    this.#dropped++;
+    if (overflow === 'drop-newest') return;
+    this.#shift();
+    this.push(value);
+  }
+
+  /** Events that came before a gap are read before it is told of. */
+  #mark(gap: GapDetail): void {
+    if (this.#head === this.#queue.length) return this.#tell(gap);
+    this.#queue.push(new Mark(gap));
+    this.#marks++;
+  }
+
+  #tell(gap: GapDetail): void {
+    try {
+      this.#options.onGap?.(gap);
+    } catch (error) {
+      reportUncaught(error);
+    }
+  }
+}
+
+export function checkSubscribeOptions(options: SubscribeOptions): void {
+  checkNames(options, ['signal', 'maxQueued', 'overflow', 'onGap', 'gap']);
+  abortSignal('signal', options.signal);
+  positiveInteger('maxQueued', options.maxQueued);
+  oneOf('overflow', options.overflow, ['error', 'drop-oldest', 'drop-newest']);
+  callback('onGap', options.onGap);
+  oneOf('gap', options.gap, ['throw']);
+}

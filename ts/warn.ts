@@ -1,0 +1,32 @@
+// Tells about errors that no `error` listener hears: as a warning of the process, never as a crash.
+// Does not decide what an error is.
+// Invariant: at most one warning per code and minute; a log must not become the load of a storm.
+
+import type { PubSubError } from './errors.js';
+
+/** Source: contract section 2, "one per code and minute". */
+const QUIET_MS = 60_000;
+
+/** Codes come from a closed table or from peers by way of the engine's; this many more than either has. */
+const MAX_CODES = 1024;
+
+const lastWarned = new Map<string, number>();
+
+export function warnUnheard(error: PubSubError): void {
+  const now = Date.now();
+  const last = lastWarned.get(error.code);
+  if (last !== undefined && now - last < QUIET_MS) return;
+  if (lastWarned.size >= MAX_CODES) lastWarned.clear();
+  lastWarned.set(error.code, now);
+  warn(`${error.message} (add a listener of "error" to handle this)`, error.code);
+}
+
+interface ProcessLike {
+  emitWarning?(message: string, options: { type: string; code: string }): void;
+}
+
+function warn(message: string, code: string): void {
+  const { process } = globalThis as { process?: ProcessLike };
+  if (typeof process?.emitWarning === 'function') process.emitWarning(message, { type: 'PubSubWarning', code });
+  else console.warn(`${code}: ${message}`);
+}

@@ -1,0 +1,309 @@
+// A spoke over a WebSocket that the caller made and owns, in plain TypeScript: no addon, no Node built-ins, no reconnect.
+// Does not open or close the socket: close() takes our listeners off it and takes back our subscriptions, nothing else.
+// Invariants: a topic is subscribed on the wire exactly while it has a listener; subscriptions go out before queued events.
+
+import { PubSubError } from './errors.js';
+import type { ReadyOptions } from './life-cycle.js';
+import { closedError, notSubscribed } from './life-cycle.js';
+import { abortSignal, boolean, checkNames, oneOf, positiveInteger } from './options.js';
+import { stringify } from './outbox.js';
+import { checkEvent } from './topic.js';
+import { TransportTarget } from './transport-target.js';
+import type { AnyEvent, CloseDetail, EventEnvelope, GapDetail, NativeTarget, TargetStats, TypedEvent } from './types.js';
+import { type Acknowledgement, Waiters } from './waiting.js';
+import { envelopeText, HELLO, readEnvelope, refusalCode, subscribeText, unsubscribeText } from './wire.js';
+
+/** The part of the standard `WebSocket` that is needed. */
+export interface WebSocketLike {
+  readonly readyState: number;
+  readonly bufferedAmount: number;
+  send(data: string): void;
+  // `never`: the DOM, `ws` and Bun each have event types of their own.
+  addEventListener(type: WebSocketEventName, listener: (event: never) => void): void;
+  removeEventListener(type: WebSocketEventName, listener: (event: never) => void): void;
+}
+
+export type WebSocketEventName = 'open' | 'message' | 'close' | 'error';
+
+export interface WebSocketObjectOptions {
+  /** Closes the target, not the socket, when it is aborted. */
+  readonly signal?: AbortSignal;
+  /** What to expect of the hub: "plain" sends no hello, "native" fails without an answer to it. Default "auto". */
+  readonly peer?: 'auto' | 'native' | 'plain';
+  /** Milliseconds after which a hub that has not said hello counts as plain. Default 2000. */
+  readonly helloTimeoutMs?: number;
+  /** Characters that may be queued while the socket is connecting. Default 1 048 576. */
+  readonly maxBufferedAmount?: number;
+  /** Bytes that may wait in the open socket. Default 64 MiB. */
+  readonly maxPendingBytes?: number;
+  /** Own listeners hear what is dispatched here. Default false. */
+  readonly echo?: boolean;
+}
+
+export function isWebSocket(value: unknown): value is WebSocketLike {
+  const { send, addEventListener } = Object(value) as Partial<WebSocketLike>;
+  return typeof send === 'function' && typeof addEventListener === 'function';
+}
+
+/** Makes a spoke over an open or connecting WebSocket. */
+export function overWebSocket<TEvent extends TypedEvent = AnyEvent>(
+  socket: WebSocketLike,
+  options: WebSocketObjectOptions = {},
+): NativeTarget<TEvent> {
+  checkNames(options, ['signal', 'peer', 'helloTimeoutMs', 'maxBufferedAmount', 'maxPendingBytes', 'echo']);
+  const signal = abortSignal('signal', options.signal);
+  const target = new WebSocketObjectTarget(socket, {
+    peer: oneOf('peer', options.peer, ['auto', 'native', 'plain']) ?? 'auto',
+    helloTimeoutMs: positiveInteger('helloTimeoutMs', options.helloTimeoutMs) ?? 2000,
+    maxBufferedAmount: positiveInteger('maxBufferedAmount', options.maxBufferedAmount) ?? 1_048_576,
+    maxPendingBytes: positiveInteger('maxPendingBytes', options.maxPendingBytes) ?? 67_108_864,
+    echo: boolean('echo', options.echo) ?? false,
+  });
+  if (signal !== undefined) target.closeOn(signal);
+  return target;
+}
+
+/** `readyState` of an open socket. Source: the WebSocket standard. */
+const CONNECTING = 0;
+const OPEN = 1;
+
+/** Close codes of a hub that ends in order: done, going away, and none given. */
+const ORDERLY: readonly number[] = [1000, 1001, 1005];
+
+/** How often a socket is asked whether it has sent: it has no event for that. A guess. */
+const POLL_MS = 4;
+
+/** Source: contract section 1, "at most one per link and second". */
+const MALFORMED_QUIET_MS = 1000;
+
+interface Subscription {
+  readonly n: number;
+  isAcknowledged: boolean;
+  refusal: PubSubError | undefined;
+}
+
+class WebSocketObjectTarget extends TransportTarget {
+  readonly #socket: WebSocketLike;
+  readonly #options: Required<Omit<WebSocketObjectOptions, 'signal'>>;
+  readonly #subscriptions = new Map<string, Subscription>();
+  readonly #confirmations = new Waiters<Acknowledgement>();
+  readonly #counters = { sent: 0, received: 0, dropped: 0, malformed: 0 };
+  #queue: string[] = [];
+  #queuedLength = 0;
+  #lastN = 0;
+  #lastToken = 0;
+  #isNative = false;
+  #isAdmitted = false;
+  #helloTimer: ReturnType<typeof setTimeout> | undefined;
+  #failure: unknown;
+  #malformedAt = Number.NEGATIVE_INFINITY;
+  #malformedUntold = 0;
+
+  constructor(socket: WebSocketLike, options: Required<Omit<WebSocketObjectOptions, 'signal'>>) {
+    super();
+    this.#socket = socket;
+    this.#options = options;
+    for (const [type, listener] of this.#handlers) socket.addEventListener(type, listener);
+    // In a later microtask, so that listeners of this turn are subscribed right behind the hello.
+    if (socket.readyState !== CONNECTING) queueMicrotask(() => this.#begin());
+  }
+
+  get bufferedAmount(): number {
+    return this.state === 'closed' ? 0 : this.#queuedLength + this.#socket.bufferedAmount;
+  }
+
+  flush(): Promise<void> {
+    return this.#until(() => this.bufferedAmount === 0);
+  }
+
+  drain(): Promise<void> {
+    return this.#until(() => this.bufferedAmount < this.#options.maxPendingBytes / 2);
+  }
+
+  stats(): TargetStats {
+    return { ...this.#counters, topics: this.#subscriptions.size };
+  }
+
+  closeOn(signal: AbortSignal): void {
+    const close = (): void => void this.close();
+    if (signal.aborted) return close();
+    signal.addEventListener('abort', close, { once: true });
+    void this.closed.then(() => signal.removeEventListener('abort', close));
+  }
+
+  protected override send(event: CustomEvent): void {
+    const envelope: unknown = event.detail;
+    checkEvent(event.type, envelope);
+    const json = stringify(envelope.payload, event.type);
+    if (!this.#post(envelopeText(envelope.type, envelope.id, json))) return;
+    if (this.#options.echo) this.emitEnvelope(event.type, envelope.type, envelope.id, JSON.parse(json));
+  }
+
+  protected override listen(topic: string): void {
+    const subscription = { n: ++this.#lastN, isAcknowledged: false, refusal: undefined };
+    this.#subscriptions.set(topic, subscription);
+    if (this.#hasBegun) this.#socket.send(subscribeText(topic, subscription.n));
+  }
+
+  protected override unlisten(topic: string): void {
+    this.#subscriptions.delete(topic);
+    this.#confirmations.rejectTopic(topic, () => notSubscribed(topic));
+    if (this.#hasBegun) this.#socket.send(unsubscribeText(topic));
+  }
+
+  protected override async confirm(topic: string, { signal }: ReadyOptions): Promise<Acknowledgement> {
+    await this.ready(undefined, signal === undefined ? {} : { signal });
+    const subscription = this.#subscriptions.get(topic);
+    if (subscription === undefined) throw notSubscribed(topic);
+    if (subscription.refusal !== undefined) throw subscription.refusal;
+    if (!this.#isNative || subscription.isAcknowledged) return { acknowledged: subscription.isAcknowledged };
+    return this.#confirmations.add(++this.#lastToken, topic, signal);
+  }
+
+  protected override shutDown({ code, reason }: { readonly code: number; readonly reason: string }): void {
+    if (this.#hasBegun) for (const topic of this.#subscriptions.keys()) this.#socket.send(unsubscribeText(topic));
+    queueMicrotask(() => this.ended({ code, reason }));
+  }
+
+  protected override ended(detail: CloseDetail): void {
+    clearTimeout(this.#helloTimer);
+    for (const [type, listener] of this.#handlers) this.#socket.removeEventListener(type, listener);
+    this.#confirmations.rejectAll(detail.error ?? closedError(detail));
+    this.#subscriptions.clear();
+    this.#queue = [];
+    super.ended(detail);
+  }
+
+  readonly #handlers = [
+    ['open', (): void => this.#begin()],
+    ['message', (event: { data: unknown }): void => this.#receive(event.data)],
+    ['close', (event: { code: number; reason: string }): void => this.#lose(event)],
+    // Some implementations throw what no `error` listener hears; the reason is told with the close that follows.
+    ['error', (event: { error?: unknown; message?: string }): void => this.#fail(event)],
+  ] as const;
+
+  #started = false;
+
+  get #hasBegun(): boolean {
+    return this.#started && this.#socket.readyState === OPEN;
+  }
+
+  #begin(): void {
+    if (this.isOver || this.#started) return;
+    if (this.#socket.readyState !== OPEN) return this.#lose({ code: 1006, reason: 'the socket was closed already' });
+    this.#started = true;
+    if (this.#options.peer === 'plain') this.#admit(false);
+    else this.#sayHello();
+    for (const [topic, { n }] of this.#subscriptions) this.#socket.send(subscribeText(topic, n));
+    for (const text of this.#queue) this.#socket.send(text);
+    this.#queue = [];
+    this.#queuedLength = 0;
+  }
+
+  #sayHello(): void {
+    this.#socket.send(HELLO);
+    this.#helloTimer = setTimeout(() => this.#missHello(), this.#options.helloTimeoutMs);
+    (this.#helloTimer as { unref?(): void }).unref?.();
+  }
+
+  #missHello(): void {
+    if (this.#options.peer === 'auto') return this.#admit(false);
+    const error = new PubSubError('ERR_NO_HELLO', 'the hub did not answer our hello; use peer "auto" if it may be a plain one');
+    this.ended({ code: 1002, reason: 'no hello', error });
+  }
+
+  #admit(native: boolean): void {
+    clearTimeout(this.#helloTimer);
+    this.#isNative ||= native;
+    if (this.#isAdmitted) return native ? this.upgraded() : undefined;
+    this.#isAdmitted = true;
+    this.opened({ reconnected: false, native });
+  }
+
+  /** Sends or queues; false when there was no room. */
+  #post(text: string): boolean {
+    const { maxBufferedAmount, maxPendingBytes } = this.#options;
+    const bound = this.#started ? maxPendingBytes : maxBufferedAmount;
+    const waiting = this.bufferedAmount;
+    // A single event may always be queued.
+    if (waiting > 0 && waiting + text.length > bound) return this.#drop();
+    this.#counters.sent++;
+    if (this.#started) this.#socket.send(text);
+    else this.#queuedLength += (this.#queue.push(text), text.length);
+    return true;
+  }
+
+  #drop(): false {
+    this.#counters.dropped++;
+    this.raise(new PubSubError('ERR_BUFFER_FULL', 'no room for an event, it was dropped; await drain() before dispatching more', { dropped: 1 }));
+    return false;
+  }
+
+  #receive(data: unknown): void {
+    if (this.isOver) return;
+    const envelope = readEnvelope(data);
+    if (envelope === undefined) return this.#malformed();
+    if (envelope.type === '__hello') return this.#admit(true);
+    if (!this.#isAdmitted && this.#options.peer === 'auto') this.#admit(false);
+    if (envelope.type.startsWith('__')) return this.#obey(envelope);
+    this.#counters.received++;
+    this.emit(`${envelope.type}:${envelope.id}`, envelope);
+  }
+
+  /** Control events of the hub; those that are unknown are ignored. */
+  #obey({ type, payload }: EventEnvelope): void {
+    const { topic, n, kind, code, reason } = Object(payload) as Partial<Record<string, unknown>>;
+    if (type === '__gap') return void this.emit('gap', upstreamGap(payload));
+    const subscription = typeof topic === 'string' ? this.#subscriptions.get(topic) : undefined;
+    const isMine = subscription !== undefined && (n === undefined || n === subscription.n);
+    if (type === '__subscribed' && isMine) {
+      subscription.isAcknowledged = true;
+      this.#confirmations.resolveTopic(String(topic), { acknowledged: true });
+    } else if (type === '__refused') {
+      const error = new PubSubError(refusalCode(code), `the hub refused to ${String(kind)} "${String(topic)}": ${String(reason)}`);
+      if (kind === 'subscribe' && isMine) this.#refuse(String(topic), subscription, error);
+      this.raise(error);
+    }
+  }
+
+  #refuse(topic: string, subscription: Subscription, error: PubSubError): void {
+    subscription.refusal = error;
+    this.#confirmations.rejectTopic(topic, () => error);
+  }
+
+  #malformed(): void {
+    this.#counters.malformed++;
+    this.#malformedUntold++;
+    const now = Date.now();
+    if (now - this.#malformedAt < MALFORMED_QUIET_MS) return;
+    const dropped = this.#malformedUntold;
+    this.#malformedAt = now;
+    this.#malformedUntold = 0;
+    this.raise(new PubSubError('ERR_MALFORMED', `${dropped} message(s) of the hub were no envelopes and were skipped`, { dropped }));
+  }
+
+  #lose({ code, reason }: { code: number; reason: string }): void {
+    if (ORDERLY.includes(code)) return this.ended({ code, reason });
+    const message = `the socket was lost with ${code}; it is yours, so it is not opened again`;
+    this.ended({ code, reason, error: new PubSubError('ERR_CONNECTION_LOST', message, { cause: this.#failure }) });
+  }
+
+  #fail({ error, message }: { error?: unknown; message?: string }): void {
+    this.#failure = error ?? message;
+  }
+
+  async #until(isReached: () => boolean): Promise<void> {
+    while (this.state !== 'closed' && !isReached()) await pause(POLL_MS);
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
+}
+
+function upstreamGap(payload: unknown): GapDetail {
+  const { from, to, topics } = Object(payload) as Partial<GapDetail>;
+  return { cause: 'upstream', direction: 'in', from: Number(from), to: Number(to), topics: Array.isArray(topics) ? topics : [] };
+}

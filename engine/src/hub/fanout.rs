@@ -5,7 +5,6 @@
 use bytes::Bytes;
 
 use super::connection::Connection;
-use crate::model::Limits;
 use crate::route::ConnKey;
 use crate::route::router::TopicId;
 use crate::wire::frame::Framing;
@@ -19,10 +18,6 @@ const MAX_PASS_BYTES: usize = 64 << 10;
 
 /// The bytes of one pass for a bound: a pass must fit into what a slow reader may still take.
 pub(super) fn pass_bytes(max_buffered: usize) -> usize {
-    debug_assert!(
-        MAX_PASS_BYTES < Limits::MAX_BUFFERED_BYTES,
-        "a pass must fit into the default bound"
-    );
     (max_buffered / 4).clamp(1, MAX_PASS_BYTES)
 }
 
@@ -87,10 +82,9 @@ impl Lane {
     /// Appends whatever `write` writes as one frame.
     pub(super) fn append(&mut self, write: impl FnOnce(Framing, &mut Vec<u8>) -> bool) -> Option<Segment> {
         let start = self.bytes.len() as u32;
-        write(self.framing, &mut self.bytes).then(|| Segment::Range {
-            start,
-            end: self.bytes.len() as u32,
-        })
+        let has_written = write(self.framing, &mut self.bytes);
+        let end = self.bytes.len() as u32;
+        has_written.then_some(Segment::Range { start, end })
     }
 
     pub(super) fn begin_run(&mut self) {

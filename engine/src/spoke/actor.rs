@@ -261,8 +261,13 @@ impl SpokeActor {
     pub(super) fn drop_aged(&mut self, now: Instant) {
         let max_age = self.shared.config.queue_max_age;
         let mut dropped = 0;
-        while let Some(aged) = self.held.pop_front_if(|held| now.duration_since(held.since) > max_age) {
-            self.shared.mailbox.release(aged.cost());
+        while self
+            .held
+            .front()
+            .is_some_and(|held| now.duration_since(held.since) > max_age)
+        {
+            let aged = self.held.pop_front().map_or(0, |held| held.cost());
+            self.shared.mailbox.release(aged);
             dropped += 1;
         }
         if dropped > 0 {

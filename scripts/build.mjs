@@ -28,7 +28,7 @@ const firstBuild = { debug: 'about 1 minute', release: 'about 3 minutes' };
 export function build({ release = false, only } = {}) {
   requireAll();
   installPackages();
-  if (only !== 'ts') buildAddon(release);
+  if (only !== 'ts') buildAddon({ release });
   if (only !== 'addon') buildTypeScript();
 }
 
@@ -39,14 +39,16 @@ export function installPackages() {
   timed('installing npm packages (about 10 seconds)', () => npm(['ci', '--no-audit', '--no-fund'], { quiet: true }));
 }
 
-function buildAddon(release) {
+/** @param {{ release?: boolean, features?: string[], folder?: string }} options */
+export function buildAddon({ release = false, features = [], folder = fromRoot('.') }) {
   const profile = release ? 'release' : 'debug';
-  const target = fromRoot(`${packageJson().napi.binaryName}.${platformName()}.node`);
+  const target = join(folder, `${packageJson().napi.binaryName}.${platformName()}.node`);
   const first = existsSync(fromRoot('target', profile)) ? '' : ` (the first time takes ${firstBuild[profile]})`;
   timed(`building the addon, ${profile}${first}`, () => {
     const args = [
       'build',
       ...(release ? ['--release'] : []),
+      ...features.flatMap((feature) => ['--features', feature]),
       ...lockedInCI(),
       '--message-format=json-render-diagnostics',
     ];
@@ -86,7 +88,7 @@ function platformName() {
   return name;
 }
 
-function buildTypeScript() {
+export function buildTypeScript() {
   timed('building dist/ from ts/', () => {
     run(process.execPath, [commandOf.tsc, '-p', 'tsconfig.json'], { quiet: true });
     removeLeftovers(fromRoot('dist'), fromRoot('ts'));

@@ -1,5 +1,7 @@
 //! What every native target shares: kept pairs, the inbox, tokens, and the methods of the port. Does not know what a target is.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -55,37 +57,23 @@ impl Prefixes {
     }
 }
 
-/// The part of a native target that is the same for all of them.
-pub(crate) struct Port {
-    pub(crate) inbox: Arc<Inbox>,
-    pub(crate) prefixes: Prefixes,
+/// Kept pairs, and the buffer that payloads are read into.
+#[derive(Default)]
+pub(crate) struct Outgoing {
+    prefixes: Prefixes,
     scratch: Vec<u8>,
-    tokens: AtomicU32,
 }
 
 /// A scratch buffer that has grown beyond this is given back.
 const KEPT_BYTES: usize = 1 << 20;
 
-impl Port {
-    pub(crate) fn new(inbox: Arc<Inbox>) -> Self {
-        Self {
-            inbox,
-            prefixes: Prefixes::default(),
-            scratch: Vec::new(),
-            tokens: AtomicU32::new(0),
-        }
-    }
-
-    pub(crate) fn token(&self) -> u32 {
-        self.tokens.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
+impl Outgoing {
     /// Publishes under a kept pair: the payload is read once, into a buffer that stays.
     pub(crate) fn publish(
         &mut self,
         pair: u32,
         json: &JsText,
-        send: impl FnOnce(&Prefix, &str) -> Published,
+        send: impl Fn(&Prefix, &str) -> Published,
     ) -> Result<u32> {
         let payload = json.read(&mut self.scratch)?;
         let Some(prefix) = self.prefixes.find(pair) else {
@@ -96,8 +84,7 @@ impl Port {
         Ok(answer)
     }
 
-    /// Publishes under names that are not kept.
-    pub(crate) fn publish_once(&mut self, json: &JsText, send: impl FnOnce(&str) -> Published) -> Result<u32> {
+    fn publish_once(&mut self, json: &JsText, send: impl Fn(&str) -> Published) -> Result<u32> {
         let answer = status(send(json.read(&mut self.scratch)?));
         self.shrink();
         Ok(answer)
@@ -110,25 +97,61 @@ impl Port {
     }
 }
 
+/// The part of a native target that is the same for all of them.
+pub(crate) struct Port {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) outgoing: Rc<RefCell<Outgoing>>,
+    tokens: AtomicU32,
+}
+
+impl Port {
+    pub(crate) fn new(inbox: Arc<Inbox>) -> Self {
+        Self {
+            inbox,
+            outgoing: Rc::default(),
+            tokens: AtomicU32::new(0),
+        }
+    }
+
+    pub(crate) fn token(&self) -> u32 {
+        self.tokens.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn intern(&self, type_: &str, id: &str) -> u32 {
+        self.outgoing.borrow_mut().prefixes.intern(type_, id)
+    }
+
+    /// Publishes under a kept pair.
+    pub(crate) fn publish(&self, pair: u32, json: &JsText, send: impl Fn(&Prefix, &str) -> Published) -> Result<u32> {
+        self.outgoing.borrow_mut().publish(pair, json, send)
+    }
+
+    /// Publishes under names that are not kept.
+    pub(crate) fn publish_once(&self, json: &JsText, send: impl Fn(&str) -> Published) -> Result<u32> {
+        self.outgoing.borrow_mut().publish_once(json, send)
+    }
+}
+
 /// A close code and reason from JavaScript.
 pub(crate) fn close_reason(code: u32, reason: String) -> CloseReason {
     CloseReason::new(CloseCode(u16::try_from(code).unwrap_or(CloseCode::NORMAL.0)), reason)
 }
 
-/// The methods of the port that are the same on every class; `$target` is the engine's handle.
+/// The methods of the port that are the same on every class; `$target` is the engine's handle, `$publish` sends an event to all it
+/// reaches.
 macro_rules! port_methods {
-    ($class:ident, $target:ident) => {
+    ($class:ident, $target:ident, $publish:expr) => {
         #[napi]
         impl $class {
             /// Names a pair for `publish`.
             #[napi(catch_unwind)]
-            pub fn intern(&mut self, type_: String, id: String) -> u32 {
-                self.port.prefixes.intern(&type_, &id)
+            pub fn intern(&self, type_: String, id: String) -> u32 {
+                self.port.intern(&type_, &id)
             }
 
-            /// Calls `onWake` whenever the empty inbox got its first entry.
+            /// Calls `onWake` whenever the empty inbox got its first entry, and puts a faster `publish` on the object.
             #[napi(catch_unwind, ts_args_type = "onWake: () => void")]
-            pub fn attach(&self, env: &Env, on_wake: Function<'_, (), ()>) -> Result<()> {
+            pub fn attach(&self, env: &Env, this: This<'_>, on_wake: Function<'_, (), ()>) -> Result<()> {
                 let wake = on_wake
                     .build_threadsafe_function::<()>()
                     .weak::<true>()
@@ -137,6 +160,9 @@ macro_rules! port_methods {
                     .build()?;
                 let weak: std::sync::Weak<dyn EndsWithEnvironment> = Arc::downgrade(&self.shared) as _;
                 end_with_environment(env, weak)?;
+                let target = self.shared.$target.clone();
+                let send = Box::new(move |prefix: &Prefix, payload: &str| $publish(&target, prefix, payload));
+                publisher::define(env.raw(), this.object.raw(), Rc::clone(&self.port.outgoing), send)?;
                 self.port.inbox.attach(wake);
                 Ok(())
             }

@@ -34,6 +34,11 @@ impl FromNapiValue for JsText {
 }
 
 impl JsText {
+    /// The value of a call in progress.
+    pub(crate) fn new(env: sys::napi_env, value: sys::napi_value) -> Self {
+        Self { env, value }
+    }
+
     /// Reads the text into `buffer`, which is kept between calls.
     pub(crate) fn read<'b>(&self, buffer: &'b mut Vec<u8>) -> Result<&'b str> {
         const FIRST: usize = 4096;

@@ -1,23 +1,25 @@
 //! The native classes of the WebSocket hub and spoke. Convert, call, convert.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use alkpubsub_engine::delivery::{Delivery, Failure};
-use alkpubsub_engine::hub::Hub;
+use alkpubsub_engine::hub::{Hub, Published};
 use alkpubsub_engine::link::Destination;
-use alkpubsub_engine::model::Error;
+use alkpubsub_engine::model::{Error, Prefix};
 use alkpubsub_engine::route::ConnKey;
 use alkpubsub_engine::spoke::Spoke;
 use alkpubsub_engine::transport::websocket::{self, Acceptor, ListenConfig, WebSocketConnector};
-use napi::bindgen_prelude::Function;
-use napi::{Env, Result};
+use napi::bindgen_prelude::{Function, This};
+use napi::{Env, JsValue, Result};
 use napi_derive::napi;
 
 use crate::convert::{self, HubOptions, SpokeOptions};
 use crate::inbox::Inbox;
 use crate::port::{Port, close_reason, port_methods};
+use crate::publisher;
 use crate::runtime::{self, EndsWithEnvironment, end_with_environment};
 use crate::text::{JsText, Numbers, TextOut};
 
@@ -56,7 +58,11 @@ pub struct NativeWebSocketHub {
     shared: Arc<HubShared>,
 }
 
-port_methods!(NativeWebSocketHub, hub);
+port_methods!(NativeWebSocketHub, hub, publish_to_all);
+
+fn publish_to_all(hub: &Hub, prefix: &Prefix, payload: &str) -> Published {
+    hub.publish(prefix, payload, ConnKey::APPLICATION)
+}
 
 #[napi]
 impl NativeWebSocketHub {
@@ -77,16 +83,15 @@ impl NativeWebSocketHub {
 
     /// Publishes to every subscriber.
     #[napi(catch_unwind, ts_args_type = "pair: number, json: string")]
-    pub fn publish(&mut self, pair: u32, json: JsText) -> Result<u32> {
+    pub fn publish(&self, pair: u32, json: JsText) -> Result<u32> {
         let hub = &self.shared.hub;
-        self.port.publish(pair, &json, |prefix, payload| {
-            hub.publish(prefix, payload, ConnKey::APPLICATION)
-        })
+        self.port
+            .publish(pair, &json, |prefix, payload| publish_to_all(hub, prefix, payload))
     }
 
     /// Publishes to every subscriber, by name.
     #[napi(catch_unwind, ts_args_type = "type: string, id: string, json: string")]
-    pub fn publish_once(&mut self, type_: String, id: String, json: JsText) -> Result<u32> {
+    pub fn publish_once(&self, type_: String, id: String, json: JsText) -> Result<u32> {
         let hub = &self.shared.hub;
         self.port.publish_once(&json, |payload| {
             hub.publish_once(&type_, &id, payload, ConnKey::APPLICATION)
@@ -95,7 +100,7 @@ impl NativeWebSocketHub {
 
     /// Publishes to one connection.
     #[napi(catch_unwind, ts_args_type = "connection: number, pair: number, json: string")]
-    pub fn publish_to(&mut self, connection: u32, pair: u32, json: JsText) -> Result<u32> {
+    pub fn publish_to(&self, connection: u32, pair: u32, json: JsText) -> Result<u32> {
         let hub = &self.shared.hub;
         let to = ConnKey::from_bits(connection);
         self.port
@@ -107,7 +112,7 @@ impl NativeWebSocketHub {
         catch_unwind,
         ts_args_type = "connection: number, type: string, id: string, json: string"
     )]
-    pub fn publish_once_to(&mut self, connection: u32, type_: String, id: String, json: JsText) -> Result<u32> {
+    pub fn publish_once_to(&self, connection: u32, type_: String, id: String, json: JsText) -> Result<u32> {
         let hub = &self.shared.hub;
         let to = ConnKey::from_bits(connection);
         self.port
@@ -265,7 +270,7 @@ pub struct NativeWebSocketSpoke {
     shared: Arc<SpokeShared>,
 }
 
-port_methods!(NativeWebSocketSpoke, spoke);
+port_methods!(NativeWebSocketSpoke, spoke, Spoke::publish);
 
 #[napi]
 impl NativeWebSocketSpoke {
@@ -285,7 +290,7 @@ impl NativeWebSocketSpoke {
 
     /// Publishes to the hub.
     #[napi(catch_unwind, ts_args_type = "pair: number, json: string")]
-    pub fn publish(&mut self, pair: u32, json: JsText) -> Result<u32> {
+    pub fn publish(&self, pair: u32, json: JsText) -> Result<u32> {
         let spoke = &self.shared.spoke;
         self.port
             .publish(pair, &json, |prefix, payload| spoke.publish(prefix, payload))
@@ -293,7 +298,7 @@ impl NativeWebSocketSpoke {
 
     /// Publishes to the hub, by name.
     #[napi(catch_unwind, ts_args_type = "type: string, id: string, json: string")]
-    pub fn publish_once(&mut self, type_: String, id: String, json: JsText) -> Result<u32> {
+    pub fn publish_once(&self, type_: String, id: String, json: JsText) -> Result<u32> {
         let spoke = &self.shared.spoke;
         self.port
             .publish_once(&json, |payload| spoke.publish_once(&type_, &id, payload))

@@ -6,6 +6,7 @@
 mod actor;
 mod connection;
 mod fanout;
+mod linger;
 mod reader;
 
 use std::collections::HashMap;

@@ -83,7 +83,10 @@ fn ending(code: CloseCode, reason: &str, is_violation: bool) -> Ending {
 fn accept(item: Item<'_>, limits: &Limits, text: &mut String) -> Inbound {
     match item {
         Item::Text(message) => accept_message(message, limits, text),
-        Item::NotText => Inbound::Malformed("a message that is not UTF-8".into()),
+        Item::Binary(message) => match std::str::from_utf8(message) {
+            Ok(message) => accept_message(message, limits, text),
+            Err(_) => Inbound::Malformed("a message that is not UTF-8".into()),
+        },
         Item::Ping(data) => Inbound::Ping(data.into()),
         Item::Pong(_) => Inbound::Pong,
         Item::Close(code, reason) => Inbound::Closing(CloseReason::new(code, reason)),

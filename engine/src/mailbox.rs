@@ -5,7 +5,7 @@
 //! they went in; a sleeping task is woken once, a busy one never.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -13,6 +13,10 @@ use crate::model::Limits;
 
 /// Operations of one pass at most, for those that carry no text. Source: none, a guess.
 const MAX_OPS: usize = 4096;
+
+/// Emptied batches that are kept, and how large one may be. Source: none, a guess: one in work, one being filled.
+const MAX_SPARE: usize = 2;
+const MAX_SPARE_BYTES: usize = 128 << 10;
 
 /// Locks a mutex whose data stays sound when a holder panics.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -46,15 +50,24 @@ impl<Op> Default for Batch<Op> {
 }
 
 impl<Op> Batch<Op> {
+    /// True when some of it comes from the application.
+    pub(crate) fn is_published(&self) -> bool {
+        self.published_cost > 0
+    }
+
     pub(crate) fn clear(&mut self) {
         self.text.clear();
         self.ops.clear();
+        self.published_cost = 0;
+        self.read_cost = 0;
     }
 }
 
 #[derive(Debug)]
 struct State<Op> {
     batches: VecDeque<Batch<Op>>,
+    /// Emptied batches whose memory is used again: allocated here and freed by the task, each would cost both threads.
+    spare: Vec<Batch<Op>>,
     waker: Option<Waker>,
     readers: Vec<Waker>,
     is_closed: bool,
@@ -72,6 +85,8 @@ pub(crate) struct Mailbox<Op> {
     state: Mutex<State<Op>>,
     published: AtomicUsize,
     read: AtomicUsize,
+    /// A hint for who looks often: the lock has the truth.
+    has_some: AtomicBool,
     pass_bytes: usize,
 }
 
@@ -79,6 +94,7 @@ impl<Op: Rebase> Mailbox<Op> {
     pub(crate) fn new(pass_bytes: usize) -> Self {
         let state = State {
             batches: VecDeque::new(),
+            spare: Vec::new(),
             waker: None,
             readers: Vec::new(),
             is_closed: false,
@@ -87,6 +103,7 @@ impl<Op: Rebase> Mailbox<Op> {
             state: Mutex::new(state),
             published: AtomicUsize::new(0),
             read: AtomicUsize::new(0),
+            has_some: AtomicBool::new(false),
             pass_bytes,
         }
     }
@@ -114,7 +131,7 @@ impl<Op: Rebase> Mailbox<Op> {
         let op = write(&mut batch.text);
         batch.ops.push(op);
         batch.published_cost += cost;
-        wake(state);
+        self.wake(state);
         Ok(())
     }
 
@@ -125,7 +142,7 @@ impl<Op: Rebase> Mailbox<Op> {
             return Err(Refusal::Closed);
         }
         state.open_batch(self.pass_bytes).ops.push(op);
-        wake(state);
+        self.wake(state);
         Ok(())
     }
 
@@ -146,12 +163,20 @@ impl<Op: Rebase> Mailbox<Op> {
         }));
         batch.read_cost += cost;
         read.clear();
-        wake(state);
+        self.wake(state);
     }
 
     /// Takes the oldest batch. It counts as waiting until it is given back with `done`.
     pub(crate) fn take(&self) -> Option<Batch<Op>> {
-        lock(&self.state).batches.pop_front()
+        let mut state = lock(&self.state);
+        let batch = state.batches.pop_front();
+        self.has_some.store(!state.batches.is_empty(), Ordering::Relaxed);
+        batch
+    }
+
+    /// Whether something seems to wait; costs no lock.
+    pub(crate) fn has_some(&self) -> bool {
+        self.has_some.load(Ordering::Relaxed)
     }
 
     /// Gives the room of published events back, one by one.
@@ -160,9 +185,21 @@ impl<Op: Rebase> Mailbox<Op> {
     }
 
     /// The task has dealt with a batch.
-    pub(crate) fn done(&self, batch: &Batch<Op>) {
+    pub(crate) fn done(&self, batch: Batch<Op>) {
         self.published.fetch_sub(batch.published_cost, Ordering::Relaxed);
-        self.release_read(batch);
+        self.release_read(&batch);
+        self.recycle(batch);
+    }
+
+    /// Gives the memory of a batch back.
+    pub(crate) fn recycle(&self, mut batch: Batch<Op>) {
+        if batch.text.capacity() <= MAX_SPARE_BYTES {
+            batch.clear();
+            let mut state = lock(&self.state);
+            if state.spare.len() < MAX_SPARE {
+                state.spare.push(batch);
+            }
+        }
     }
 
     /// Gives the room of what was read back, and nothing of what was published.
@@ -202,6 +239,16 @@ impl<Op: Rebase> Mailbox<Op> {
         Poll::Pending
     }
 
+    /// Wakes the task if it sleeps, outside of the lock.
+    fn wake(&self, mut state: MutexGuard<'_, State<Op>>) {
+        self.has_some.store(true, Ordering::Relaxed);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     /// Refuses everything from now on and drops what waits.
     pub(crate) fn close(&self) {
         let mut state = lock(&self.state);
@@ -209,7 +256,7 @@ impl<Op: Rebase> Mailbox<Op> {
         let dropped = std::mem::take(&mut state.batches);
         let readers = std::mem::take(&mut state.readers);
         drop(state);
-        dropped.iter().for_each(|batch| self.done(batch));
+        dropped.into_iter().for_each(|batch| self.done(batch));
         readers.into_iter().for_each(Waker::wake);
     }
 }
@@ -221,17 +268,9 @@ impl<Op> State<Op> {
             .back()
             .is_none_or(|last| last.text.len() >= pass_bytes || last.ops.len() >= MAX_OPS)
         {
-            self.batches.push_back(Batch::default());
+            let fresh = self.spare.pop().unwrap_or_default();
+            self.batches.push_back(fresh);
         }
         self.batches.back_mut().expect("one was pushed if there was none")
-    }
-}
-
-/// Wakes the task if it sleeps, outside of the lock.
-fn wake<Op>(mut state: MutexGuard<'_, State<Op>>) {
-    let waker = state.waker.take();
-    drop(state);
-    if let Some(waker) = waker {
-        waker.wake();
     }
 }

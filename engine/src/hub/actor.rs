@@ -16,6 +16,7 @@ use tokio::time::Sleep;
 
 use super::connection::{Closing, Connection, Stage};
 use super::fanout::{LARGE_BYTES, Lane, Run};
+use super::linger::{LINGER_TURNS, Linger};
 use super::{Op, Shared, count, reader};
 use crate::delivery::{Failure, Notice};
 use crate::inbound::{Ending, Inbound};
@@ -63,12 +64,15 @@ pub(super) struct HubActor {
     blocked: Vec<usize>,
     closing: HashSet<usize>,
     meter: ErrorMeter,
+    /// Asked for in this pass, whose events are not written yet.
+    asked_flushes: Vec<u32>,
     flushes: Vec<FlushWait>,
     drains: Vec<u32>,
     hub_closing: Option<HubClosing>,
     failure: Option<Failure>,
     next_heartbeat: Instant,
     timer: Option<Pin<Box<Sleep>>>,
+    linger: Linger,
 }
 
 impl HubActor {
@@ -87,12 +91,14 @@ impl HubActor {
             blocked: Vec::new(),
             closing: HashSet::new(),
             meter: ErrorMeter::default(),
+            asked_flushes: Vec::new(),
             flushes: Vec::new(),
             drains: Vec::new(),
             hub_closing: None,
             failure: None,
             next_heartbeat,
             timer: None,
+            linger: Linger::default(),
         }
     }
 
@@ -105,8 +111,9 @@ impl HubActor {
             let Some(mut batch) = self.next_batch().await else {
                 continue;
             };
+            self.linger.arm(batch.is_published());
             self.pass(&mut batch).await;
-            self.shared.mailbox.done(&batch);
+            self.shared.mailbox.done(batch);
             self.settle();
             // Readers and other hubs of this thread, and the driver that tells which sockets are ready, get their turn.
             tokio::task::yield_now().await;
@@ -119,14 +126,30 @@ impl HubActor {
         if !self.blocked.is_empty() {
             self.drain_blocked(&mut Context::from_waker(Waker::noop()));
         }
-        if self.must_hold() {
+        if self.shared.mailbox.has_some() && self.must_hold() {
             self.hold().await;
             return None;
         }
         if let Some(batch) = self.shared.mailbox.take() {
             return Some(batch);
         }
+        if self.linger.is_worth_it() {
+            return self.linger().await;
+        }
         self.sleep(None).await;
+        None
+    }
+
+    /// Looks a few times more before falling asleep: waking the hub costs the publisher more than its event does.
+    async fn linger(&mut self) -> Option<Batch<Op>> {
+        for _ in 0..LINGER_TURNS {
+            tokio::task::yield_now().await;
+            if self.shared.mailbox.has_some() {
+                self.linger.succeeded();
+                return self.shared.mailbox.take();
+            }
+        }
+        self.linger.failed();
         None
     }
 
@@ -350,7 +373,7 @@ impl HubActor {
     // ---- One pass --------------------------------------------------------------------------------------------------------------
 
     async fn pass(&mut self, batch: &mut Batch<Op>) {
-        for op in std::mem::take(&mut batch.ops) {
+        for op in batch.ops.drain(..) {
             self.perform(op, &batch.text);
         }
         self.end_run();
@@ -390,13 +413,17 @@ impl HubActor {
                     self.begin_close(slot, reason, CLOSE_GRACE, false);
                 }
             }
-            Op::Listen { from, topic } => lock(&self.shared.router).listen(from, &topic),
+            // What would be listened to from a connection that is gone would stay in the table for ever.
+            Op::Listen { from, topic } if from == ConnKey::APPLICATION || self.slot(from).is_some() => {
+                lock(&self.shared.router).listen(from, &topic);
+            }
+            Op::Listen { .. } => {}
             Op::Unlisten { from, topic } => lock(&self.shared.router).unlisten(from, &topic),
             Op::Confirm { token } => self.shared.delivery.notice(Notice::Confirmed {
                 token,
                 outcome: Ok(true),
             }),
-            Op::Flush(token) => self.flush(token),
+            Op::Flush(token) => self.asked_flushes.push(token),
             Op::Drained(token) => self.drains.push(token),
             Op::Report => self.report_dropped(),
             Op::Fail(failure) => {
@@ -471,6 +498,12 @@ impl HubActor {
             touched,
             ..
         } = self;
+        if let Some(Some(sender)) = connections
+            .get(run.from.slot())
+            .filter(|_| run.from != ConnKey::APPLICATION)
+        {
+            sender.shared.count_received(run.total);
+        }
         let mut receivers = 0;
         if let Some(topic) = run.topic
             && run.framed > 0
@@ -503,6 +536,9 @@ impl HubActor {
     fn send_to(&mut self, key: ConnKey, message: &str) {
         let Some(slot) = self.live_slot(key) else { return };
         count(&self.shared.counters.sent, 1);
+        if let Some(connection) = &self.connections[slot] {
+            connection.shared.count_sent(1);
+        }
         self.reply(slot, |framing, out| {
             framing.write_message(out, message, [0; 4]);
             true
@@ -565,6 +601,7 @@ impl HubActor {
 
     /// What a pass may have made possible.
     fn settle(&mut self) {
+        self.begin_flushes();
         let (shared, connections) = (&self.shared, &self.connections);
         let has_left = |(key, target): &(ConnKey, u64)| match &connections[key.slot()] {
             Some(connection) if connection.key == *key => connection.left_total >= *target,
@@ -584,13 +621,15 @@ impl HubActor {
         }
     }
 
-    fn flush(&mut self, token: u32) {
-        // Replies of this pass are not in an outbox yet; they are written before `settle` looks.
-        let pending = self
-            .blocked_connections()
-            .map(|connection| (connection.key, connection.queued_total))
-            .collect();
-        self.flushes.push(FlushWait { token, pending });
+    /// From now on a flush waits for what its connections could not take at once.
+    fn begin_flushes(&mut self) {
+        for token in std::mem::take(&mut self.asked_flushes) {
+            let pending = self
+                .blocked_connections()
+                .map(|connection| (connection.key, connection.queued_total))
+                .collect();
+            self.flushes.push(FlushWait { token, pending });
+        }
     }
 
     fn report_dropped(&mut self) {
@@ -998,8 +1037,9 @@ impl HubActor {
         for notice in self.meter.rest() {
             self.shared.delivery.notice(notice);
         }
-        for flush in self.flushes.drain(..) {
-            self.shared.delivery.notice(Notice::Flushed { token: flush.token });
+        let waiting = self.flushes.drain(..).map(|flush| flush.token);
+        for token in waiting.chain(self.asked_flushes.drain(..)) {
+            self.shared.delivery.notice(Notice::Flushed { token });
         }
         for token in self.drains.drain(..) {
             self.shared.delivery.notice(Notice::Drained { token });

@@ -67,7 +67,6 @@ fn poll_once(
         let read = inbound::poll_read(reader, cx, &hub.config.limits, batch, &wrap);
         if read.is_ready() {
             conn.mark_read(Instant::now());
-            conn.count_received(batch.ops.len() as u64);
             hub.mailbox.append_read(batch);
             if batch.text.capacity() > KEPT_BYTES {
                 *batch = Batch::default();

@@ -379,9 +379,6 @@ impl SpokeActor {
     async fn hold(&mut self, link: Link) -> Result<Lost, Over> {
         count(&self.shared.counters.connects, 1);
         self.drop_aged(Instant::now());
-        self.shared
-            .bound
-            .store(self.shared.config.max_pending, Ordering::Relaxed);
         let end = Session::new(self, link, self.was_open).run().await;
         self.shared
             .bound

@@ -1,11 +1,12 @@
 //! One link of a spoke, from its handshake to its end: hello, subscriptions, events both ways. Does not decide about the next link.
 //!
-//! Invariants: the hub hears hello, then every topic, then events; nothing is read while the application falls behind; an event of this
+//! Invariants: the hub hears hello, then every topic, and, once it has admitted the link, events; nothing is read while the application falls behind; an event of this
 //! link is delivered after `open`, and after the gap that precedes it.
 
 use std::future::poll_fn;
 use std::io::IoSlice;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,7 +14,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::Sleep;
 
-use super::actor::SpokeActor;
+use super::actor::{Held, SpokeActor};
 use super::{Op, PeerKind, WRITE_BYTES, count};
 use crate::delivery::{Direction, Failure, Gap, GapCause, Notice};
 use crate::inbound::{self, Inbound};
@@ -158,9 +159,9 @@ impl<'a> Session<'a> {
     /// Ready when the link has ended, or when other tasks should get a turn.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS_PER_TURN {
-            let has_written = self.poll_write(cx);
-            let has_read = self.end.is_none() && self.poll_read(cx);
             self.on_time();
+            let has_written = self.end.is_none() && self.poll_write(cx);
+            let has_read = self.end.is_none() && self.poll_read(cx);
             if self.end.is_some() {
                 return Poll::Ready(());
             }
@@ -285,7 +286,7 @@ impl<'a> Session<'a> {
     /// Encodes events until one write is full: first what waited for a link, then what comes.
     fn fill(&mut self, cx: &mut Context<'_>) {
         while self.out.len() - self.written < WRITE_BYTES {
-            if let Some(held) = self.spoke.held.pop_front() {
+            if let Some(held) = self.next_held() {
                 self.out_cost += held.cost();
                 self.encode_event(&held.body);
             } else if let Some((batch, mut ops)) = self.next.take() {
@@ -305,16 +306,26 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Events wait until the link is admitted: one that is refused must not take them along.
+    fn next_held(&mut self) -> Option<Held> {
+        if self.is_admitted {
+            self.spoke.held.pop_front()
+        } else {
+            None
+        }
+    }
+
     fn on_nothing_to_send(&mut self) {
         self.say_goodbye();
-        if self.written == self.out.len() {
+        self.spoke.answer_drains();
+        if self.written == self.out.len() && self.spoke.held.is_empty() {
             self.spoke.answer_flushes();
-            self.spoke.answer_drains();
         }
     }
 
     fn perform(&mut self, op: Op, text: &str) {
         match op {
+            Op::Publish(_) if !self.is_admitted => self.spoke.take_ops(text, [op]),
             Op::Publish(span) => {
                 self.out_cost += span.body_len() + Limits::EVENT_OVERHEAD_BYTES;
                 self.encode_event(span.body(text));
@@ -364,7 +375,9 @@ impl<'a> Session<'a> {
 
     /// Once everything before `close()` is encoded, the link is ended in order.
     fn say_goodbye(&mut self) {
-        let Some(closing) = &self.spoke.closing else { return };
+        let Some(closing) = self.spoke.closing.as_ref().filter(|_| self.spoke.held.is_empty()) else {
+            return;
+        };
         if std::mem::replace(&mut self.close_sent, true) {
             return;
         }
@@ -601,6 +614,8 @@ impl<'a> Session<'a> {
 
     fn admit(&mut self) {
         if !std::mem::replace(&mut self.is_admitted, true) {
+            let shared = &self.spoke.shared;
+            shared.bound.store(shared.config.max_pending, Ordering::Relaxed);
             let is_native = self.phase == Phase::Native;
             self.spoke.tell([Notice::Open {
                 is_reconnected: self.is_reconnected,

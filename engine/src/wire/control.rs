@@ -80,6 +80,10 @@ const MAX_HELLO_BYTES: usize = 1024;
 /// Reads a control event; `None` for one that is unknown or ill-formed, which is ignored and counted.
 #[must_use]
 pub fn decode(type_: &str, payload: &str) -> Option<Control> {
+    // serde reads a struct from an array as well.
+    if !payload.starts_with('{') && type_ != "__pong" {
+        return None;
+    }
     match type_ {
         "__subscribe" => topic_of(payload).map(|(topic, n)| Control::Subscribe { topic, n }),
         "__unsubscribe" => topic_of(payload).map(|(topic, _)| Control::Unsubscribe { topic }),

@@ -42,6 +42,10 @@ struct Wire<'a> {
 /// # Errors
 /// [`Malformed`] says what was found and where.
 pub fn decode(message: &str) -> Result<Envelope<'_>, Malformed> {
+    // serde reads a struct from an array as well.
+    if !message.trim_ascii_start().starts_with('{') {
+        return Err(Malformed(serde::de::Error::custom("expected a JSON object")));
+    }
     let wire: Wire<'_> = serde_json::from_str(message)?;
     Ok(Envelope {
         type_: wire.type_,

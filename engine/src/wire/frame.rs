@@ -83,10 +83,10 @@ impl Framing {
 /// One thing read from a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Item<'a> {
-    /// A message that is UTF-8.
+    /// A message of a framing or an opcode that promises UTF-8.
     Text(&'a str),
-    /// A message that is not UTF-8 but was not promised to be.
-    NotText,
+    /// A message that promises nothing: a binary one, or one of a byte stream that is not UTF-8.
+    Binary(&'a [u8]),
     /// A ping to be answered.
     Ping(&'a [u8]),
     /// The answer to a ping.

@@ -94,5 +94,5 @@ impl Decoder {
 }
 
 fn give(message: &[u8], sink: &mut dyn FnMut(Item<'_>)) {
-    sink(std::str::from_utf8(message).map_or(Item::NotText, Item::Text));
+    sink(std::str::from_utf8(message).map_or(Item::Binary(message), Item::Text));
 }

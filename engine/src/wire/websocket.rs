@@ -292,11 +292,13 @@ impl Decoder {
 }
 
 fn give(opcode: u8, message: &[u8], sink: &mut dyn FnMut(Item<'_>)) -> Result<(), FrameError> {
-    match std::str::from_utf8(message) {
-        Ok(text) => sink(Item::Text(text)),
-        Err(_) if opcode == OP_BINARY => sink(Item::NotText),
-        Err(_) => return Err(FrameError::NotUtf8),
+    if opcode == OP_BINARY {
+        sink(Item::Binary(message));
+        return Ok(());
     }
+    sink(Item::Text(
+        std::str::from_utf8(message).map_err(|_| FrameError::NotUtf8)?,
+    ));
     Ok(())
 }
 

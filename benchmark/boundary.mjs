@@ -17,7 +17,9 @@ const IDS = 64;
 const api = await setUp();
 const payload = payloadFor(200);
 const envelopes = Array.from({ length: IDS }, (_, id) => JSON.stringify({ type: TYPE, id: `id${id}`, payload }));
-console.log(`Node ${process.version}, ${cpus().length} × ${cpus()[0].model}, ${ROUNDS} rounds of ${EVENTS} events of 200 bytes\n`);
+console.log(
+  `Node ${process.version}, ${cpus().length} × ${cpus()[0].model}, ${ROUNDS} rounds of ${EVENTS} events of 200 bytes\n`,
+);
 await inbound();
 await outbound();
 process.exit(0);
@@ -31,7 +33,11 @@ function payloadFor(size) {
 // ---- In: one listener, events from a thread of the addon -------------------------------------------------------------------------
 
 async function inbound() {
-  const variants = { 'one batch, our table': viaInbox, 'one call per event, our table': viaCallsOurs, 'one call per event, EventTarget': viaCalls };
+  const variants = {
+    'one batch, our table': viaInbox,
+    'one call per event, our table': viaCallsOurs,
+    'one call per event, EventTarget': viaCalls,
+  };
   const results = Object.fromEntries(Object.keys(variants).map((name) => [name, []]));
   for (let round = -1; round < ROUNDS; round++) {
     for (const [name, variant] of Object.entries(variants)) {
@@ -72,7 +78,22 @@ function viaInbox() {
   const port = {
     attach: (wake) => source.attach(wake),
     take: (meta) => source.take(meta),
-    ...Object.fromEntries(['listen', 'unlisten', 'intern', 'publish', 'publishOnce', 'confirm', 'flush', 'drained', 'bufferedAmount', 'stats', 'address', 'close'].map((name) => [name, idle])),
+    ...Object.fromEntries(
+      [
+        'listen',
+        'unlisten',
+        'intern',
+        'publish',
+        'publishOnce',
+        'confirm',
+        'flush',
+        'drained',
+        'bufferedAmount',
+        'stats',
+        'address',
+        'close',
+      ].map((name) => [name, idle]),
+    ),
   };
   const target = new api.PortTarget(port);
   const { listener, finished } = countTo(EVENTS);
@@ -96,11 +117,15 @@ function perCall(target, dispatch) {
 }
 
 function viaCallsOurs() {
-  return perCall(api.createMemoryEventTarget(), (target, { type, id, payload }) => target.dispatchEvent(api.createEvent(type, id, payload)));
+  return perCall(api.createMemoryEventTarget(), (target, { type, id, payload }) =>
+    target.dispatchEvent(api.createEvent(type, id, payload)),
+  );
 }
 
 function viaCalls() {
-  return perCall(new EventTarget(), (target, detail) => target.dispatchEvent(new CustomEvent(`${detail.type}:${detail.id}`, { detail })));
+  return perCall(new EventTarget(), (target, detail) =>
+    target.dispatchEvent(new CustomEvent(`${detail.type}:${detail.id}`, { detail })),
+  );
 }
 
 // ---- Out: dispatchEvent on a hub with subscribers --------------------------------------------------------------------------------
@@ -149,7 +174,9 @@ async function dispatched(subscribers) {
 
 async function startLoad(hub, subscribers) {
   if (subscribers === 0) return { received: async () => {}, stop: () => {} };
-  const child = spawn(loadClient, [`${hub.address.host}:${hub.address.port}`, String(subscribers), '1'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(loadClient, [`${hub.address.host}:${hub.address.port}`, String(subscribers), '1'], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
   const lines = createInterface({ input: child.stdout });
   const ask = async () => {
     child.stdin.write('\n');
@@ -161,7 +188,8 @@ async function startLoad(hub, subscribers) {
     async received(frames) {
       const deadline = Date.now() + 20_000;
       for (let counts = await ask(); counts.frames < frames; counts = await ask()) {
-        if (Date.now() > deadline) throw new Error(`${counts.frames} of ${frames} frames came; ${counts.lost} connections lost`);
+        if (Date.now() > deadline)
+          throw new Error(`${counts.frames} of ${frames} frames came; ${counts.lost} connections lost`);
       }
     },
     stop: () => child.kill(),

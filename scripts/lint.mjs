@@ -15,7 +15,10 @@ export function lint() {
   timed('cargo fmt', () => run('cargo', ['fmt', '--all', '--check'], { quiet: true }));
   timed('cargo clippy (the first time takes about 1 minute)', () => {
     // The addon has no tests of its own: built as one, it would miss what napi registers.
-    for (const target of [['-p', 'alkpubsub-engine', '--all-targets'], ['-p', 'pubsub-native']]) {
+    for (const target of [
+      ['-p', 'alkpubsub-engine', '--all-targets'],
+      ['-p', 'pubsub-native'],
+    ]) {
       run('cargo', ['clippy', ...target, '--all-features', ...lockedInCI(), '--', '-D', 'warnings'], { quiet: true });
     }
   });

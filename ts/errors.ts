@@ -4,15 +4,19 @@
 
 /** The codes that TypeScript raises itself; the engine has more, and a peer may refuse with words of its own (`ERR_` + the word). */
 export const errorCodes = {
-  ERR_CLOSED: 'the target was closed, or closed before the answer came',
-  ERR_FORBIDDEN: 'the peer does not permit this',
   ERR_BUFFER_FULL: 'an event was dropped because no room was left for it',
+  ERR_CLOSED: 'the target was closed, or closed before the answer came',
+  ERR_CONNECTION_LOST: 'an established link broke',
+  ERR_FORBIDDEN: 'the peer does not permit this',
   ERR_GAP: 'events were missed and the subscription asked to end then',
-  ERR_HANDLER_FAILED: 'a callback given to a hub, or to a client for its URL or headers, threw or rejected',
+  ERR_HANDLER_FAILED: 'a callback given to a hub threw or rejected',
   ERR_INVALID_OPTION: 'an option has a wrong type or value, or is unknown',
   ERR_INVALID_TOPIC: 'a topic is not of the form "type:id", its type is empty, or it is not well-formed Unicode',
+  ERR_LIMIT: 'a limit of the peer was reached',
   ERR_MALFORMED: 'a message could not be understood and was skipped',
   ERR_MESSAGE_TOO_LARGE: 'an event is larger than the transport carries',
+  ERR_NO_HELLO: 'the hub did not say hello and `peer: "native"` was asked for',
+  ERR_NOT_IDENTIFIED: 'the peer does not know who this is',
   ERR_NOT_SERIALIZABLE: 'a payload has no JSON form',
   ERR_NOT_SUBSCRIBED: 'nobody listens to the topic on this target',
   ERR_REFUSED: 'the peer refused for a reason that this version does not know',
@@ -49,7 +53,10 @@ export class SlowConsumerError extends PubSubError {
 
   constructor(topic: string, maxQueued: number) {
     const remedy = 'read faster, raise maxQueued, or choose overflow "drop-oldest" or "drop-newest"';
-    super('ERR_SLOW_CONSUMER', `subscription to "${topic}" had ${maxQueued} unread events and one more came; ${remedy}`);
+    super(
+      'ERR_SLOW_CONSUMER',
+      `subscription to "${topic}" had ${maxQueued} unread events and one more came; ${remedy}`,
+    );
   }
 }
 

@@ -1,6 +1,7 @@
 // The factory of the WebSocket spoke: reads its options, makes the native spoke, wraps it. Given a WebSocket, it wraps that.
 // Does not know how a spoke behaves (native-target.ts, engine/src/spoke/).
 
+import { closeOnAbort } from './life-cycle.js';
 import { checkLimits, type Limits, limitNames, type QueueOptions, readLimits, readQueues } from './limits.js';
 import { NativeWebSocketSpoke } from './native.js';
 import { abortSignal, boolean, checkNames, given, oneOf, positiveInteger, string, strings, wrong } from './options.js';
@@ -88,7 +89,10 @@ export function createWebSocketClientEventTarget<TEvent extends TypedEvent = Any
   const signal = abortSignal('signal', options.signal);
   const echo = boolean('echo', options.echo);
   const native = readSpokeOptions(to, options);
-  const target = new SpokeTarget(new NativeWebSocketSpoke(native), { echo, destination: () => ask(to, options.headers) });
+  const target = new SpokeTarget(new NativeWebSocketSpoke(native), {
+    echo,
+    destination: () => ask(to, options.headers),
+  });
   if (signal !== undefined) closeOnAbort(target, signal);
   return target as NativeTarget<TEvent>;
 }
@@ -169,17 +173,10 @@ function readHeaders(headers: HeaderFields): HeaderPairs {
 
 /** URL and headers of the next attempt; one of the two may be constant. */
 async function ask(url: OrAsked<string | URL>, headers: OrAsked<HeaderFields> = {}): Promise<Destination> {
-  const [askedUrl, askedHeaders] = await Promise.all([valueOf(url), valueOf(headers)]);
+  const [askedUrl, askedHeaders] = await Promise.all([current(url), current(headers)]);
   return { url: readUrl(askedUrl), headers: readHeaders(askedHeaders) };
 }
 
-async function valueOf<T extends object | string>(value: OrAsked<T>): Promise<T> {
+async function current<T extends object | string>(value: OrAsked<T>): Promise<T> {
   return typeof value === 'function' ? value() : value;
-}
-
-function closeOnAbort(target: SpokeTarget, signal: AbortSignal): void {
-  const close = (): void => void target.close();
-  if (signal.aborted) return close();
-  signal.addEventListener('abort', close, { once: true });
-  void target.closed.then(() => signal.removeEventListener('abort', close));
 }

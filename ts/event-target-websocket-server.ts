@@ -4,7 +4,17 @@
 import { type HubCallbacks, type HubEventTarget, HubTarget } from './hub-target.js';
 import { checkLimits, type Limits, limitNames, type QueueOptions, readLimits, readQueues } from './limits.js';
 import { NativeWebSocketHub } from './native.js';
-import { boolean, callback, checkNames, given, nonNegativeInteger, positiveInteger, string, strings, wrong } from './options.js';
+import {
+  boolean,
+  callback,
+  checkNames,
+  given,
+  nonNegativeInteger,
+  positiveInteger,
+  string,
+  strings,
+  wrong,
+} from './options.js';
 import { type Pem, pemText } from './pem.js';
 import type { NativeHubOptions, NativeTlsServer } from './port.js';
 import type { AnyEvent, TypedEvent } from './types.js';
@@ -43,15 +53,11 @@ export interface HubLimits extends Limits {
   readonly maxTopicsPerConnection?: number;
   /** Default 1 000 000. */
   readonly maxTopics?: number;
-  /** Bytes of all half-received messages. Default 256 MiB. */
-  readonly maxInboundBytes?: number;
-  /** Events per second and connection; reading pauses beyond. Default: no limit. */
-  readonly maxPublishPerSecond?: number;
-  /** Bytes per second and connection; reading pauses beyond. Default: no limit. */
-  readonly maxPublishBytesPerSecond?: number;
 }
 
-export interface WebSocketServerOptions<TEvent extends TypedEvent = AnyEvent> extends HubCallbacks<TEvent>, QueueOptions {
+export interface WebSocketServerOptions<TEvent extends TypedEvent = AnyEvent>
+  extends HubCallbacks<TEvent>,
+    QueueOptions {
   readonly listen: ListenOptions;
   readonly tls?: ServerTlsOptions;
   /** A connection's events go to the other connections that subscribe, too. Default false. */
@@ -88,15 +94,7 @@ export function createWebSocketServerEventTarget<TEvent extends TypedEvent = Any
   return new HubTarget(port, callbacks, { echo });
 }
 
-const hubLimitNames: readonly string[] = [
-  ...limitNames,
-  'maxConnections',
-  'maxTopicsPerConnection',
-  'maxTopics',
-  'maxInboundBytes',
-  'maxPublishPerSecond',
-  'maxPublishBytesPerSecond',
-];
+const hubLimitNames: readonly string[] = [...limitNames, 'maxConnections', 'maxTopicsPerConnection', 'maxTopics'];
 
 const optionNames: readonly string[] = [
   'listen',
@@ -159,7 +157,10 @@ function readTls(tls: ServerTlsOptions): NativeTlsServer {
 
 function readHubLimits(limits: HubLimits): Partial<NativeHubOptions> {
   checkLimits(limits, hubLimitNames);
-  const counts = ['maxConnections', 'maxTopicsPerConnection', 'maxTopics', 'maxInboundBytes', 'maxPublishPerSecond', 'maxPublishBytesPerSecond'] as const;
-  const read = counts.map((name) => [name, positiveInteger(name, limits[name])] as const);
-  return { ...readLimits(limits), ...given(Object.fromEntries(read)) };
+  const own = {
+    maxConnections: positiveInteger('maxConnections', limits.maxConnections),
+    maxTopicsPerConnection: positiveInteger('maxTopicsPerConnection', limits.maxTopicsPerConnection),
+    maxTopics: positiveInteger('maxTopics', limits.maxTopics),
+  };
+  return { ...readLimits(limits), ...given(own) };
 }

@@ -4,6 +4,7 @@
 // Invariants: a name has an entry exactly while it has a listener; an array of listeners that was walked once is never
 // changed again (a change makes a new one); nothing but the event is allocated by a dispatch.
 
+import { onAbort } from './abort.js';
 import { reportUncaught } from './errors.js';
 import { beginDispatch, endDispatch, isStopped, TargetEvent } from './target-event.js';
 
@@ -13,7 +14,7 @@ interface Listener {
   readonly capture: boolean;
   readonly once: boolean;
   isRemoved: boolean;
-  /** Takes our abort listener off the signal, so that a long-lived signal does not keep removed listeners alive. */
+  /** Stops watching the signal, so that a long-lived one does not keep removed listeners alive. */
   forgetSignal: (() => void) | undefined;
 }
 
@@ -38,9 +39,7 @@ export class TableEventTarget extends EventTarget {
     if (signal?.aborted) return;
     const listener = toListener(callback, options);
     if (!this.#insert(key, listener) || signal === undefined) return;
-    const remove = (): void => this.#remove(key, listener);
-    signal.addEventListener('abort', remove, { once: true });
-    listener.forgetSignal = () => signal.removeEventListener('abort', remove);
+    listener.forgetSignal = onAbort(signal, () => this.#remove(key, listener));
   }
 
   override removeEventListener(
@@ -149,18 +148,24 @@ export class TableEventTarget extends EventTarget {
 function call(callback: EventListenerOrEventListenerObject, event: Event, target: EventTarget): void {
   if (typeof callback === 'function') return callback.call(target, event);
   const { handleEvent } = callback;
-  if (typeof handleEvent !== 'function') throw new TypeError(`handleEvent of a listener of "${event.type}" is not a function`);
+  if (typeof handleEvent !== 'function')
+    throw new TypeError(`handleEvent of a listener of "${event.type}" is not a function`);
   handleEvent.call(callback, event);
 }
 
 /** Whether there is something to call; `null` is a no-op as on the platform, anything that is no object a mistake. */
-function isCallback(callback: EventListenerOrEventListenerObject | null | undefined): callback is EventListenerOrEventListenerObject {
+function isCallback(
+  callback: EventListenerOrEventListenerObject | null | undefined,
+): callback is EventListenerOrEventListenerObject {
   if (callback === null || callback === undefined) return false;
   if (typeof callback === 'function' || typeof callback === 'object') return true;
   throw new TypeError(`a listener must be a function or an object with handleEvent, got ${typeof callback}`);
 }
 
-function toListener(callback: EventListenerOrEventListenerObject, options: AddEventListenerOptions | boolean | undefined): Listener {
+function toListener(
+  callback: EventListenerOrEventListenerObject,
+  options: AddEventListenerOptions | boolean | undefined,
+): Listener {
   const once = typeof options === 'object' && options !== null && Boolean(options.once);
   return { callback, capture: captureOf(options), once, isRemoved: false, forgetSignal: undefined };
 }
@@ -172,7 +177,8 @@ function captureOf(options: EventListenerOptions | boolean | null | undefined): 
 function signalOf(options: AddEventListenerOptions | boolean | null | undefined): AbortSignal | undefined {
   if (typeof options !== 'object' || options === null || options.signal === undefined) return undefined;
   const { signal } = options;
-  if (typeof signal?.addEventListener !== 'function') throw new TypeError('signal of a listener must be an AbortSignal');
+  if (typeof signal?.addEventListener !== 'function')
+    throw new TypeError('signal of a listener must be an AbortSignal');
   return signal;
 }
 

@@ -142,7 +142,12 @@ export class HubTarget extends PortTarget implements HubEventTarget {
     const peer: Peer = { link, connection, spoke, isPending: true, isAnnounced: false, departure: undefined };
     this.#peers.set(link.key, peer);
     if (spoke === undefined) this.#admit(peer);
-    else this.#settle(() => onConnection?.(spoke, connection), () => this.#admit(peer), (error) => this.#refuse(peer, error));
+    else
+      this.#settle(
+        () => onConnection?.(spoke, connection),
+        () => this.#admit(peer),
+        (error) => this.#refuse(peer, error),
+      );
   }
 
   #targetOf(link: ConnectionLink, connection: Connection): ConnectionTarget {
@@ -199,7 +204,11 @@ export class HubTarget extends PortTarget implements HubEventTarget {
     // Without onConnection nobody has paid for a target per connection; the callback gets one that has ended already.
     const spoke = peer.spoke ?? this.#endedTarget(peer, departure);
     const failed = (error: unknown): void => this.#report('onDisconnection', error);
-    this.#settle(() => onDisconnection(spoke, peer.connection), () => {}, failed);
+    this.#settle(
+      () => onDisconnection(spoke, peer.connection),
+      () => {},
+      failed,
+    );
   }
 
   #endedTarget({ link, connection }: Peer, { code, reason }: CloseDetail): ConnectionTarget {
@@ -211,13 +220,19 @@ export class HubTarget extends PortTarget implements HubEventTarget {
   #warnOf(connection: Connection, bufferedAmount: number): void {
     const { onBackpressure } = this.#callbacks;
     const failed = (error: unknown): void => this.#report('onBackpressure', error);
-    this.#settle(() => onBackpressure?.(connection, bufferedAmount), () => {}, failed);
+    this.#settle(
+      () => onBackpressure?.(connection, bufferedAmount),
+      () => {},
+      failed,
+    );
     this.emit('backpressure', { connection, bufferedAmount });
   }
 
   #report(callback: string, cause: unknown): void {
     const why = cause instanceof Error ? cause.message : String(cause);
-    this.raise(new PubSubError('ERR_HANDLER_FAILED', `${callback} failed: ${why}; handle its errors inside it`, { cause }));
+    this.raise(
+      new PubSubError('ERR_HANDLER_FAILED', `${callback} failed: ${why}; handle its errors inside it`, { cause }),
+    );
   }
 }
 

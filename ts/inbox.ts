@@ -4,8 +4,8 @@
 // that cannot be read costs itself alone.
 
 import { setImmediate } from 'node:timers';
-import { MAX_BATCH, MAX_PAIRS, META_ENTRY, META_HEAD } from './port.js';
 import type { NativePort, Notice } from './port.js';
+import { MAX_BATCH, MAX_PAIRS, META_ENTRY, META_HEAD } from './port.js';
 
 export interface Sink {
   event(topic: string, type: string, id: string, payload: unknown, connection: number): void;

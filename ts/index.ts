@@ -1,6 +1,13 @@
 // The public surface of the core, listed by hand. Imports no native code and no Node built-ins: it runs in browsers.
 
-export { type ErrorCode, errorCodes, GapError, PubSubError, type PubSubErrorOptions, SlowConsumerError } from './errors.js';
+export {
+  type ErrorCode,
+  errorCodes,
+  GapError,
+  PubSubError,
+  type PubSubErrorOptions,
+  SlowConsumerError,
+} from './errors.js';
 export { createMemoryEventTarget } from './memory.js';
 export { createPubSub, type PubSub, type PubSubOptions } from './pubsub.js';
 export type { SubscribeOptions, Subscription } from './subscription.js';

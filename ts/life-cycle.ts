@@ -3,6 +3,7 @@
 // Invariants: `close` is raised once and is the last event; every promise handed out settles at the latest then; after close()
 // was called nothing is dispatched and nobody is told of events, only of the life cycle.
 
+import { onAbort } from './abort.js';
 import { PubSubError } from './errors.js';
 import { TableEventTarget } from './event-target.js';
 import { isLifeCycleName } from './topic.js';
@@ -137,13 +138,23 @@ export abstract class LifeCycleTarget extends TableEventTarget implements AsyncD
   }
 }
 
+/** Closes the target when `signal` is aborted, or at once when it is already. */
+export function closeOnAbort(target: LifeCycleTarget, signal: AbortSignal): void {
+  const close = (): void => void target.close();
+  if (signal.aborted) close();
+  else void target.closed.then(onAbort(signal, close));
+}
+
 export function closedError(detail?: CloseDetail): PubSubError {
   const why = detail === undefined ? '' : ` with ${detail.code}${detail.reason === '' ? '' : ` (${detail.reason})`}`;
   return new PubSubError('ERR_CLOSED', `the target was closed${why}; make a new one`, { cause: detail?.error });
 }
 
 export function notSubscribed(topic: string): PubSubError {
-  return new PubSubError('ERR_NOT_SUBSCRIBED', `nobody listens to "${topic}" on this target; add a listener first, then await ready("${topic}")`);
+  return new PubSubError(
+    'ERR_NOT_SUBSCRIBED',
+    `nobody listens to "${topic}" on this target; add a listener first, then await ready("${topic}")`,
+  );
 }
 
 function ignore(): void {}

@@ -26,7 +26,13 @@ export interface QueueOptions {
   readonly maxPendingBytes?: number;
 }
 
-export const limitNames: readonly string[] = ['maxMessageBytes', 'maxTopicBytes', 'handshakeMs', 'heartbeatMs', 'maxMalformed'];
+export const limitNames: readonly string[] = [
+  'maxMessageBytes',
+  'maxTopicBytes',
+  'handshakeMs',
+  'heartbeatMs',
+  'maxMalformed',
+];
 
 export function readLimits(limits: Limits): NativeLimits {
   return given({

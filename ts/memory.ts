@@ -3,8 +3,8 @@
 // Invariants: dispatch is synchronous and reaches the publisher's own listeners; nothing is ever buffered.
 
 import { PubSubError } from './errors.js';
-import { LifeCycleTarget } from './life-cycle.js';
 import type { Closing } from './life-cycle.js';
+import { LifeCycleTarget } from './life-cycle.js';
 import { isReserved } from './topic.js';
 import type { AnyEvent, NativeTarget, TargetStats, TypedEvent } from './types.js';
 import type { Acknowledgement } from './waiting.js';
@@ -35,7 +35,10 @@ class MemoryEventTarget extends LifeCycleTarget {
   override dispatchEvent(event: Event): boolean {
     if (this.isOver) return true;
     if (isReserved(event.type)) {
-      throw new PubSubError('ERR_RESERVED_TYPE', `types beginning with "__" belong to the protocol, got "${event.type}"; choose another`);
+      throw new PubSubError(
+        'ERR_RESERVED_TYPE',
+        `types beginning with "__" belong to the protocol, got "${event.type}"; choose another`,
+      );
     }
     this.#dispatched++;
     if (!this.hasListeners(event.type)) this.#unrouted++;

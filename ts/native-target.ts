@@ -6,8 +6,8 @@
 import { PubSubError } from './errors.js';
 import { Inbox } from './inbox.js';
 import { forget, hold, isOpen, release } from './keep-alive.js';
-import { closedError, notSubscribed } from './life-cycle.js';
 import type { Closing, ReadyOptions } from './life-cycle.js';
+import { closedError, notSubscribed } from './life-cycle.js';
 import { type Exit, Outbox } from './outbox.js';
 import type { ErrorNotice, NativePort, Notice } from './port.js';
 import { TransportTarget } from './transport-target.js';
@@ -96,7 +96,8 @@ export class PortTarget extends TransportTarget {
       case 'closed':
         return this.#end(notice);
       case 'confirmed':
-        if (notice.error === undefined) return this.#confirmations.resolve(notice.token, { acknowledged: notice.acknowledged });
+        if (notice.error === undefined)
+          return this.#confirmations.resolve(notice.token, { acknowledged: notice.acknowledged });
         return this.#confirmations.reject(notice.token, toError(notice.error));
       case 'flushed':
       case 'drained':

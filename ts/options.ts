@@ -6,7 +6,8 @@ import { typeError } from './errors.js';
 
 /** Throws unless `options` is an object whose names are all in `known`. `group` is the name of a group such as `listen`. */
 export function checkNames(options: unknown, known: readonly string[], group = 'options'): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) throw wrong(group, 'an object', options);
+  if (typeof options !== 'object' || options === null || Array.isArray(options))
+    throw wrong(group, 'an object', options);
   for (const name of Object.keys(options)) {
     if (!known.includes(name)) throw invalidOption(`${group} has no "${name}"; known are ${known.join(', ')}`);
   }
@@ -29,15 +30,27 @@ export function string(name: string, value: string | undefined): string | undefi
 }
 
 export function strings(name: string, value: readonly string[] | undefined): readonly string[] | undefined {
-  return checked(name, value, Array.isArray(value) && value.every((item) => typeof item === 'string'), 'an array of strings');
+  return checked(
+    name,
+    value,
+    Array.isArray(value) && value.every((item) => typeof item === 'string'),
+    'an array of strings',
+  );
 }
 
 // biome-ignore lint/complexity/noBannedTypes: whatever can be called
-export function callback<TFunction extends Function>(name: string, value: TFunction | undefined): TFunction | undefined {
+export function callback<TFunction extends Function>(
+  name: string,
+  value: TFunction | undefined,
+): TFunction | undefined {
   return checked(name, value, typeof value === 'function', 'a function');
 }
 
-export function oneOf<TWord extends string>(name: string, value: TWord | undefined, words: readonly TWord[]): TWord | undefined {
+export function oneOf<TWord extends string>(
+  name: string,
+  value: TWord | undefined,
+  words: readonly TWord[],
+): TWord | undefined {
   const expected = `one of ${words.map((word) => JSON.stringify(word)).join(', ')}`;
   return checked(name, value, words.includes(value as TWord), expected);
 }
@@ -73,7 +86,9 @@ function checked<T>(name: string, value: T | undefined, isRight: boolean, expect
 function describe(value: unknown): string {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'an array';
-  if (typeof value === 'string') return value.length > 40 ? `a string of ${value.length} characters` : JSON.stringify(value);
-  if (typeof value === 'object' || typeof value === 'function') return typeof value === 'object' ? 'an object' : 'a function';
+  if (typeof value === 'string')
+    return value.length > 40 ? `a string of ${value.length} characters` : JSON.stringify(value);
+  if (typeof value === 'object' || typeof value === 'function')
+    return typeof value === 'object' ? 'an object' : 'a function';
   return String(value);
 }

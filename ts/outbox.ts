@@ -14,21 +14,26 @@ export interface Exit {
   publishOnce(type: string, id: string, json: string): number;
 }
 
-/** A pair that has passed the checks; `number` is the engine's name for it. */
+/** A pair that has passed the checks, and the engine's name for it. */
 interface Pair {
   readonly type: string;
   readonly id: string;
   number: number;
 }
 
-/** Seen once: a request's id never comes again, and naming it would cost more than it saves. */
-const UNNAMED = -1;
+/** Topics that were seen once are looked for among this many. A power of two. */
+const SEEN_SLOTS = 1024;
 
 export class Outbox {
   readonly #intern: (type: string, id: string) => number;
   /** Two generations: when the young one is full the old one goes, and what is still used moves to the young one. */
   #young = new Map<string, Pair>();
   #old = new Map<string, Pair>();
+  /**
+   * The last topic that was seen in each slot. A pair gets a number when its topic is seen again: the ids of requests never are,
+   * and numbering them would cost more than it saves.
+   */
+  readonly #seen: string[] = new Array<string>(SEEN_SLOTS).fill('');
 
   constructor(intern: (type: string, id: string) => number) {
     this.#intern = intern;
@@ -41,42 +46,40 @@ export class Outbox {
   send(event: Event, exit: Exit): string | undefined {
     const topic = event.type;
     const envelope = (event as CustomEvent<EventEnvelope>).detail;
-    const known = this.#find(topic, envelope);
-    const pair = known ?? this.#meet(topic, envelope);
+    const known = this.#find(topic);
+    const isKnown = known !== undefined && known.type === envelope?.type && known.id === envelope.id;
+    if (!isKnown) checkEvent(topic, envelope);
     const json = stringify(envelope.payload, topic);
-    if (known !== undefined && known.number === UNNAMED) this.#name(known);
-    const status = this.#publish(pair, json, exit);
+    const pair = isKnown ? known : this.#meet(topic, envelope, known);
+    const status =
+      pair === undefined ? exit.publishOnce(envelope.type, envelope.id, json) : this.#publish(pair, json, exit);
     if (status === TOO_LARGE) throw tooLarge(topic, json);
     return status === ACCEPTED ? json : undefined;
   }
 
   #publish(pair: Pair, json: string, exit: Exit): number {
-    if (pair.number === UNNAMED) return exit.publishOnce(pair.type, pair.id, json);
     const status = exit.publish(pair.number, json);
     if (status !== STALE) return status;
-    this.#name(pair);
+    pair.number = this.#intern(pair.type, pair.id);
     return exit.publish(pair.number, json);
   }
 
-  #name(pair: Pair): void {
-    pair.number = this.#intern(pair.type, pair.id);
+  #find(topic: string): Pair | undefined {
+    const pair = this.#young.get(topic);
+    if (pair !== undefined || this.#old.size === 0) return pair;
+    const aged = this.#old.get(topic);
+    if (aged !== undefined) this.#remember(topic, aged);
+    return aged;
   }
 
-  /** A topic can stand for several pairs, ("a","b:c") and ("a:b","c"): the last one seen is remembered. */
-  #find(topic: string, envelope: EventEnvelope | null | undefined): Pair | undefined {
-    const pair = this.#young.get(topic) ?? this.#rejuvenate(topic);
-    return pair !== undefined && pair.type === envelope?.type && pair.id === envelope.id ? pair : undefined;
-  }
-
-  #rejuvenate(topic: string): Pair | undefined {
-    const pair = this.#old.get(topic);
-    if (pair !== undefined) this.#remember(topic, pair);
-    return pair;
-  }
-
-  #meet(topic: string, envelope: unknown): Pair {
-    checkEvent(topic, envelope);
-    const pair = { type: envelope.type, id: envelope.id, number: UNNAMED };
+  /** Numbers a pair whose topic was seen before. A topic of two pairs, ("a","b:c") and ("a:b","c"), stays with its first. */
+  #meet(topic: string, { type, id }: EventEnvelope, rival: Pair | undefined): Pair | undefined {
+    const slot = slotOf(topic);
+    if (rival !== undefined || this.#seen[slot] !== topic) {
+      this.#seen[slot] = topic;
+      return undefined;
+    }
+    const pair = { type, id, number: this.#intern(type, id) };
     this.#remember(topic, pair);
     return pair;
   }
@@ -90,6 +93,13 @@ export class Outbox {
   }
 }
 
+/** A cheap hash: ids differ in their last characters. */
+function slotOf(topic: string): number {
+  let hash = topic.length;
+  for (let i = Math.max(0, topic.length - 6); i < topic.length; i++) hash = (hash * 31 + topic.charCodeAt(i)) | 0;
+  return hash & (SEEN_SLOTS - 1);
+}
+
 /** The payload as contract section 1 wants it: `undefined` is `null`, what has no JSON form is the caller's mistake. */
 export function stringify(payload: unknown, topic: string): string {
   let json: string | undefined;
@@ -99,15 +109,23 @@ export function stringify(payload: unknown, topic: string): string {
     throw notSerializable(topic, error instanceof Error ? error.message : String(error), error);
   }
   if (json !== undefined) return json;
-  if (typeof payload === 'function' || typeof payload === 'symbol') throw notSerializable(topic, `it is a ${typeof payload}`);
+  if (typeof payload === 'function' || typeof payload === 'symbol')
+    throw notSerializable(topic, `it is a ${typeof payload}`);
   return 'null';
 }
 
 function notSerializable(topic: string, why: string, cause?: unknown): TypeError {
-  return typeError('ERR_NOT_SERIALIZABLE', `the payload of "${topic}" has no JSON form: ${why}; send plain data`, cause);
+  return typeError(
+    'ERR_NOT_SERIALIZABLE',
+    `the payload of "${topic}" has no JSON form: ${why}; send plain data`,
+    cause,
+  );
 }
 
 function tooLarge(topic: string, json: string): PubSubError {
   const size = `its payload has ${json.length} characters`;
-  return new PubSubError('ERR_MESSAGE_TOO_LARGE', `event "${topic}" is larger than this target carries (${size}); split it, or raise the limit on both sides`);
+  return new PubSubError(
+    'ERR_MESSAGE_TOO_LARGE',
+    `event "${topic}" is larger than this target carries (${size}); split it, or raise the limit on both sides`,
+  );
 }

@@ -12,7 +12,8 @@ const PEM_MARK = '-----BEGIN';
 export function pemText(name: string, value: Pem | undefined): string | undefined {
   if (value === undefined) return undefined;
   if (value instanceof Uint8Array) return checkPem(name, new TextDecoder().decode(value), 'the bytes given');
-  if (typeof value !== 'string' || value === '') throw wrong(name, 'PEM text, a Buffer of it or the path of a file', value);
+  if (typeof value !== 'string' || value === '')
+    throw wrong(name, 'PEM text, a Buffer of it or the path of a file', value);
   return value.includes(PEM_MARK) ? value : checkPem(name, readPem(name, value), `the file "${value}"`);
 }
 
@@ -25,6 +26,7 @@ function readPem(name: string, path: string): string {
 }
 
 function checkPem(name: string, text: string, where: string): string {
-  if (!text.includes(PEM_MARK)) throw invalidOption(`${name}: ${where} holds no PEM block; expected a line beginning "${PEM_MARK}"`);
+  if (!text.includes(PEM_MARK))
+    throw invalidOption(`${name}: ${where} holds no PEM block; expected a line beginning "${PEM_MARK}"`);
   return text;
 }

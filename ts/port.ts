@@ -52,7 +52,13 @@ export type Notice =
 export type HubNotice =
   | ({ readonly kind: 'connection' } & ConnectionNotice)
   | { readonly kind: 'hello'; readonly connection: number }
-  | { readonly kind: 'disconnection'; readonly connection: number; readonly code: number; readonly reason: string; readonly clean: boolean }
+  | {
+      readonly kind: 'disconnection';
+      readonly connection: number;
+      readonly code: number;
+      readonly reason: string;
+      readonly clean: boolean;
+    }
   | { readonly kind: 'backpressure'; readonly connection: number; readonly bufferedAmount: number };
 
 export interface SpokeNotice {
@@ -145,9 +151,6 @@ export interface NativeHubOptions extends NativeLimits {
   readonly maxConnections?: number;
   readonly maxTopicsPerConnection?: number;
   readonly maxTopics?: number;
-  readonly maxInboundBytes?: number;
-  readonly maxPublishPerSecond?: number;
-  readonly maxPublishBytesPerSecond?: number;
   /** Nothing is read from a connection until `admit`: there is an `onConnection`. */
   readonly admitByHand: boolean;
 }

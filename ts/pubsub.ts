@@ -10,7 +10,7 @@ import type { EventEnvelope, EventsOf, GapDetail, NativeTarget, TypedEventTarget
 
 export interface PubSubOptions<TEventMap extends object> {
   /** Where events go and come from. Default: an `EventTarget` of this process. */
-  readonly eventTarget?: TypedEventTarget<EventsOf<TEventMap>> | EventTarget;
+  readonly eventTarget?: TypedEventTarget<EventsOf<TEventMap>>;
 }
 
 /** `TEventMap` maps types to payloads: `{ 'chat.msg': { text: string } }`. */
@@ -119,7 +119,8 @@ class Subscribers {
   };
 
   readonly #tellGap = (event: CustomEvent<GapDetail>): void => {
-    for (const [queue, topic] of [...this.#topics]) if (event.detail.topics.includes(topic)) queue.pushGap(event.detail);
+    for (const [queue, topic] of [...this.#topics])
+      if (event.detail.topics.includes(topic)) queue.pushGap(event.detail);
   };
 }
 

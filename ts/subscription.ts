@@ -3,6 +3,7 @@
 // Invariants: what was queued is delivered before the iteration ends, except after return(), throw() and abort; at most
 // `maxQueued` events wait; concurrent next() calls are served in the order in which they were made.
 
+import { onAbort } from './abort.js';
 import { GapError, reportUncaught, SlowConsumerError } from './errors.js';
 import { abortSignal, callback, checkNames, oneOf, positiveInteger } from './options.js';
 import type { GapDetail } from './types.js';
@@ -76,12 +77,13 @@ export class SubscriptionQueue<T extends object> implements Subscription<T> {
   /** What to reject with once the queue is empty. */
   #error: Error | undefined;
   #ready: Promise<Acknowledgement> | undefined;
+  readonly #forgetSignal: (() => void) | undefined;
 
   constructor(source: Source, options: SubscribeOptions) {
     this.#source = source;
     this.#options = options;
     this.#maxQueued = options.maxQueued ?? DEFAULT_MAX_QUEUED;
-    options.signal?.addEventListener('abort', this.#abort, { once: true });
+    if (options.signal !== undefined) this.#forgetSignal = onAbort(options.signal, this.#abort);
   }
 
   get dropped(): number {
@@ -114,7 +116,7 @@ export class SubscriptionQueue<T extends object> implements Subscription<T> {
     if (this.#isEnded) return;
     this.#isEnded = true;
     this.#error = error;
-    this.#options.signal?.removeEventListener('abort', this.#abort);
+    this.#forgetSignal?.();
     this.#source.onEnd();
     // Whoever waits found the queue empty: the first gets the error, the others the end.
     for (const waiter of this.#waiting.splice(0)) this.#end().then(waiter.resolve, waiter.reject);

@@ -12,7 +12,9 @@ let sourceOfOwn: (event: TargetEvent) => object | undefined;
 /** A `CustomEvent` that our own listener table can dispatch. */
 export class TargetEvent<TTopic extends string = string, TDetail = unknown> extends CustomEvent<TDetail> {
   declare readonly type: TTopic;
+  // biome-ignore lint/style/useReadonlyClassProperties: written in the static block
   #target: EventTarget | null = null;
+  // biome-ignore lint/style/useReadonlyClassProperties: as above
   #currentTarget: EventTarget | null = null;
   #isStopped = false;
   readonly #source: object | undefined;

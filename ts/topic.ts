@@ -2,7 +2,7 @@
 // Does not know who listens, and never splits a topic: type and id may hold colons.
 // Invariant: an event made here has the name `type:id` of its own envelope.
 
-import { typeError, PubSubError } from './errors.js';
+import { PubSubError, typeError } from './errors.js';
 import { TargetEvent } from './target-event.js';
 import type { EventEnvelope, EventOf } from './types.js';
 
@@ -32,7 +32,11 @@ export function topic<TType extends string>(type: TType, id: string): `${TType}:
 }
 
 /** The event of an envelope, ready for `dispatchEvent` of any target. Throws `ERR_INVALID_TOPIC` and `ERR_RESERVED_TYPE`. */
-export function createEvent<TType extends string, TPayload>(type: TType, id: string, payload: TPayload): EventOf<TType, TPayload> {
+export function createEvent<TType extends string, TPayload>(
+  type: TType,
+  id: string,
+  payload: TPayload,
+): EventOf<TType, TPayload> {
   const detail: EventEnvelope<TType, TPayload> = { type, id, payload };
   return new TargetEvent(topic(type, id), detail);
 }
@@ -49,21 +53,36 @@ export function checkName(name: string): void {
 export function checkEvent(name: string, detail: unknown): asserts detail is EventEnvelope {
   if (!name.includes(':')) throw withoutColon(name);
   if (!isEnvelope(detail)) {
-    throw new PubSubError('ERR_TOPIC_MISMATCH', `event "${name}" needs a detail { type, id, payload } with type and id strings; use createEvent()`);
+    throw new PubSubError(
+      'ERR_TOPIC_MISMATCH',
+      `event "${name}" needs a detail { type, id, payload } with type and id strings; use createEvent()`,
+    );
   }
   checkType(detail.type);
-  const expected = `${detail.type}:${detail.id}`;
-  if (name !== expected) {
-    throw new PubSubError('ERR_TOPIC_MISMATCH', `event named "${name}" carries an envelope of topic "${expected}"; use createEvent()`);
+  if (!isTopicOf(name, detail)) {
+    throw new PubSubError(
+      'ERR_TOPIC_MISMATCH',
+      `event named "${name}" carries an envelope of topic "${detail.type}:${detail.id}"; use createEvent()`,
+    );
   }
   checkWellFormed(name);
+}
+
+/** Whether `name` is `type:id`, found without making that string. */
+function isTopicOf(name: string, { type, id }: EventEnvelope): boolean {
+  const isLongEnough = name.length === type.length + 1 + id.length;
+  return isLongEnough && name.charCodeAt(type.length) === COLON && name.startsWith(type) && name.endsWith(id);
 }
 
 /** Throws unless `type` may be published: a non-empty string that the protocol has not reserved. */
 export function checkType(type: string): void {
   if (typeof type !== 'string') throw invalidTopic(`type must be a string, got ${describe(type)}`);
   if (type === '') throw emptyType();
-  if (isReserved(type)) throw new PubSubError('ERR_RESERVED_TYPE', `types beginning with "__" belong to the protocol, got "${type}"; choose another`);
+  if (isReserved(type))
+    throw new PubSubError(
+      'ERR_RESERVED_TYPE',
+      `types beginning with "__" belong to the protocol, got "${type}"; choose another`,
+    );
 }
 
 export function checkId(id: string): void {
@@ -82,10 +101,12 @@ export function isEnvelope(detail: unknown): detail is EventEnvelope {
 }
 
 const UNDERSCORE = 0x5f;
+const COLON = 0x3a;
 
 /** Half a surrogate pair has no UTF-8 form: it would arrive as another topic. */
 function checkWellFormed(name: string): void {
-  if (!isWellFormed(name)) throw invalidTopic(`topic ${JSON.stringify(name)} holds half a surrogate pair; expected well-formed Unicode`);
+  if (!isWellFormed(name))
+    throw invalidTopic(`topic ${JSON.stringify(name)} holds half a surrogate pair; expected well-formed Unicode`);
 }
 
 /** ES2024 has it as a method; browsers of 2022 do not. A `u` pattern sees a whole pair as one code point, so only halves match. */

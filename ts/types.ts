@@ -13,7 +13,10 @@ export interface EventEnvelope<TType extends string = string, TPayload = unknown
 }
 
 /** A `CustomEvent` whose `type` is a topic and whose `detail` is, on our targets, an {@link EventEnvelope}. */
-export type TypedEvent<TTopic extends string = string, TDetail = unknown> = Omit<CustomEvent<TDetail>, 'detail' | 'type'> & {
+export type TypedEvent<TTopic extends string = string, TDetail = unknown> = Omit<
+  CustomEvent<TDetail>,
+  'detail' | 'type'
+> & {
   readonly type: TTopic;
   readonly detail: TDetail;
 };
@@ -46,9 +49,20 @@ export interface TypedEventTarget<TEvent extends TypedEvent> extends EventTarget
     callback: TypedEventListener<EventsAt<TEvent, TTopic>> | null,
     options?: AddEventListenerOptions | boolean,
   ): void;
+  /** As in @graphql-yoga/typed-event-target, where the event does not follow from the topic. */
+  addEventListener<TSome extends TEvent>(
+    topic: TSome['type'],
+    callback: TypedEventListener<TSome> | null,
+    options?: AddEventListenerOptions | boolean,
+  ): void;
   removeEventListener<TTopic extends TEvent['type']>(
     topic: TTopic,
     callback: TypedEventListener<EventsAt<TEvent, TTopic>> | null,
+    options?: EventListenerOptions | boolean,
+  ): void;
+  removeEventListener<TSome extends TEvent>(
+    topic: TSome['type'],
+    callback: TypedEventListener<TSome> | null,
     options?: EventListenerOptions | boolean,
   ): void;
   dispatchEvent(event: TEvent): boolean;

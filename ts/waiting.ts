@@ -2,6 +2,8 @@
 // Does not know what is waited for.
 // Invariant: a settled or abandoned waiter holds nothing: neither the signal it watched nor a place in a table.
 
+import { onAbort } from './abort.js';
+
 export interface Acknowledgement {
   /** False when the peer cannot acknowledge and the subscription was only written. */
   readonly acknowledged: boolean;
@@ -36,10 +38,8 @@ export class Deferred<T> {
   race(signal: AbortSignal | undefined): Promise<T> {
     if (signal === undefined) return this.promise;
     return new Promise((resolve, reject) => {
-      const abort = (): void => reject(signal.reason);
-      const settle = (): void => signal.removeEventListener('abort', abort);
-      signal.addEventListener('abort', abort, { once: true });
-      this.promise.then(resolve, reject).finally(settle);
+      const forget = onAbort(signal, () => reject(signal.reason));
+      this.promise.then(resolve, reject).finally(forget);
     });
   }
 }

@@ -28,5 +28,6 @@ interface ProcessLike {
 function warn(message: string, code: string): void {
   const { process } = globalThis as { process?: ProcessLike };
   if (typeof process?.emitWarning === 'function') process.emitWarning(message, { type: 'PubSubWarning', code });
+  // biome-ignore lint/suspicious/noConsole: where there is no process, the console is the place for warnings
   else console.warn(`${code}: ${message}`);
 }

@@ -4,12 +4,20 @@
 
 import { PubSubError } from './errors.js';
 import type { ReadyOptions } from './life-cycle.js';
-import { closedError, notSubscribed } from './life-cycle.js';
+import { closedError, closeOnAbort, notSubscribed } from './life-cycle.js';
 import { abortSignal, boolean, checkNames, oneOf, positiveInteger } from './options.js';
 import { stringify } from './outbox.js';
 import { checkEvent } from './topic.js';
 import { TransportTarget } from './transport-target.js';
-import type { AnyEvent, CloseDetail, EventEnvelope, GapDetail, NativeTarget, TargetStats, TypedEvent } from './types.js';
+import type {
+  AnyEvent,
+  CloseDetail,
+  EventEnvelope,
+  GapDetail,
+  NativeTarget,
+  TargetStats,
+  TypedEvent,
+} from './types.js';
 import { type Acknowledgement, Waiters } from './waiting.js';
 import { envelopeText, HELLO, readEnvelope, refusalCode, subscribeText, unsubscribeText } from './wire.js';
 
@@ -18,9 +26,9 @@ export interface WebSocketLike {
   readonly readyState: number;
   readonly bufferedAmount: number;
   send(data: string): void;
-  // `never`: the DOM, `ws` and Bun each have event types of their own.
-  addEventListener(type: WebSocketEventName, listener: (event: never) => void): void;
-  removeEventListener(type: WebSocketEventName, listener: (event: never) => void): void;
+  // `object`: the DOM, `ws` and Bun each have event types of their own.
+  addEventListener(type: WebSocketEventName, listener: (event: object) => void): void;
+  removeEventListener(type: WebSocketEventName, listener: (event: object) => void): void;
 }
 
 export type WebSocketEventName = 'open' | 'message' | 'close' | 'error';
@@ -59,7 +67,7 @@ export function overWebSocket<TEvent extends TypedEvent = AnyEvent>(
     maxPendingBytes: positiveInteger('maxPendingBytes', options.maxPendingBytes) ?? 67_108_864,
     echo: boolean('echo', options.echo) ?? false,
   });
-  if (signal !== undefined) target.closeOn(signal);
+  if (signal !== undefined) closeOnAbort(target, signal);
   return target;
 }
 
@@ -92,6 +100,7 @@ class WebSocketObjectTarget extends TransportTarget {
   #queuedLength = 0;
   #lastN = 0;
   #lastToken = 0;
+  #started = false;
   #isNative = false;
   #isAdmitted = false;
   #helloTimer: ReturnType<typeof setTimeout> | undefined;
@@ -122,13 +131,6 @@ class WebSocketObjectTarget extends TransportTarget {
 
   stats(): TargetStats {
     return { ...this.#counters, topics: this.#subscriptions.size };
-  }
-
-  closeOn(signal: AbortSignal): void {
-    const close = (): void => void this.close();
-    if (signal.aborted) return close();
-    signal.addEventListener('abort', close, { once: true });
-    void this.closed.then(() => signal.removeEventListener('abort', close));
   }
 
   protected override send(event: CustomEvent): void {
@@ -174,15 +176,13 @@ class WebSocketObjectTarget extends TransportTarget {
     super.ended(detail);
   }
 
-  readonly #handlers = [
+  readonly #handlers: readonly (readonly [WebSocketEventName, (event: object) => void])[] = [
     ['open', (): void => this.#begin()],
-    ['message', (event: { data: unknown }): void => this.#receive(event.data)],
-    ['close', (event: { code: number; reason: string }): void => this.#lose(event)],
+    ['message', (event): void => this.#receive((event as { data: unknown }).data)],
+    ['close', (event): void => this.#lose(event as { code: number; reason: string })],
     // Some implementations throw what no `error` listener hears; the reason is told with the close that follows.
-    ['error', (event: { error?: unknown; message?: string }): void => this.#fail(event)],
-  ] as const;
-
-  #started = false;
+    ['error', (event): void => this.#fail(event)],
+  ];
 
   get #hasBegun(): boolean {
     return this.#started && this.#socket.readyState === OPEN;
@@ -208,7 +208,10 @@ class WebSocketObjectTarget extends TransportTarget {
 
   #missHello(): void {
     if (this.#options.peer === 'auto') return this.#admit(false);
-    const error = new PubSubError('ERR_NO_HELLO', 'the hub did not answer our hello; use peer "auto" if it may be a plain one');
+    const error = new PubSubError(
+      'ERR_NO_HELLO',
+      'the hub did not answer our hello; use peer "auto" if it may be a plain one',
+    );
     this.ended({ code: 1002, reason: 'no hello', error });
   }
 
@@ -229,13 +232,24 @@ class WebSocketObjectTarget extends TransportTarget {
     if (waiting > 0 && waiting + text.length > bound) return this.#drop();
     this.#counters.sent++;
     if (this.#started) this.#socket.send(text);
-    else this.#queuedLength += (this.#queue.push(text), text.length);
+    else this.#enqueue(text);
     return true;
+  }
+
+  #enqueue(text: string): void {
+    this.#queue.push(text);
+    this.#queuedLength += text.length;
   }
 
   #drop(): false {
     this.#counters.dropped++;
-    this.raise(new PubSubError('ERR_BUFFER_FULL', 'no room for an event, it was dropped; await drain() before dispatching more', { dropped: 1 }));
+    this.raise(
+      new PubSubError(
+        'ERR_BUFFER_FULL',
+        'no room for an event, it was dropped; await drain() before dispatching more',
+        { dropped: 1 },
+      ),
+    );
     return false;
   }
 
@@ -260,7 +274,10 @@ class WebSocketObjectTarget extends TransportTarget {
       subscription.isAcknowledged = true;
       this.#confirmations.resolveTopic(String(topic), { acknowledged: true });
     } else if (type === '__refused') {
-      const error = new PubSubError(refusalCode(code), `the hub refused to ${String(kind)} "${String(topic)}": ${String(reason)}`);
+      const error = new PubSubError(
+        refusalCode(code),
+        `the hub refused to ${String(kind)} "${String(topic)}": ${String(reason)}`,
+      );
       if (kind === 'subscribe' && isMine) this.#refuse(String(topic), subscription, error);
       this.raise(error);
     }
@@ -279,7 +296,11 @@ class WebSocketObjectTarget extends TransportTarget {
     const dropped = this.#malformedUntold;
     this.#malformedAt = now;
     this.#malformedUntold = 0;
-    this.raise(new PubSubError('ERR_MALFORMED', `${dropped} message(s) of the hub were no envelopes and were skipped`, { dropped }));
+    this.raise(
+      new PubSubError('ERR_MALFORMED', `${dropped} message(s) of the hub were no envelopes and were skipped`, {
+        dropped,
+      }),
+    );
   }
 
   #lose({ code, reason }: { code: number; reason: string }): void {
@@ -305,5 +326,11 @@ function pause(ms: number): Promise<void> {
 
 function upstreamGap(payload: unknown): GapDetail {
   const { from, to, topics } = Object(payload) as Partial<GapDetail>;
-  return { cause: 'upstream', direction: 'in', from: Number(from), to: Number(to), topics: Array.isArray(topics) ? topics : [] };
+  return {
+    cause: 'upstream',
+    direction: 'in',
+    from: Number(from),
+    to: Number(to),
+    topics: Array.isArray(topics) ? topics : [],
+  };
 }

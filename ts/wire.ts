@@ -1,6 +1,6 @@
 // The messages that plain TypeScript exchanges with a hub: one JSON text per envelope, control envelopes among them.
 // Does not send or receive. The native targets have all of this in engine/src/wire.
-// Invariant: what `readEnvelope` returns is an envelope with string type and id; a missing payload is null.
+// Invariant: what `readEnvelope` returns is an envelope and nothing more: string type and id, null for a missing payload.
 
 import { isEnvelope } from './topic.js';
 import type { EventEnvelope } from './types.js';
@@ -30,7 +30,8 @@ export function readEnvelope(message: unknown): EventEnvelope | undefined {
   try {
     const value: unknown = JSON.parse(toText(message));
     if (!isEnvelope(value)) return undefined;
-    return value.payload === undefined ? { ...value, payload: null } : value;
+    const { type, id, payload = null } = value;
+    return { type, id, payload };
   } catch {
     return undefined;
   }
@@ -44,6 +45,7 @@ export function refusalCode(word: unknown): string {
 /** A binary message with the same JSON is accepted. */
 function toText(message: unknown): string {
   if (typeof message === 'string') return message;
-  if (message instanceof ArrayBuffer || ArrayBuffer.isView(message)) return new TextDecoder('utf-8', { fatal: true }).decode(message);
+  if (message instanceof ArrayBuffer || ArrayBuffer.isView(message))
+    return new TextDecoder('utf-8', { fatal: true }).decode(message);
   throw new TypeError('a message is neither text nor bytes');
 }

@@ -1,5 +1,6 @@
 // Runs the same random steps on ours and on another EventTarget and compares what listeners saw.
 import assert from 'node:assert/strict';
+import { setMaxListeners } from 'node:events';
 import { test } from 'node:test';
 import { TableEventTarget } from '../../dist/event-target.js';
 import { randomFrom, seedFor } from './random.mjs';
@@ -7,10 +8,23 @@ import { randomFrom, seedFor } from './random.mjs';
 const NAMES = ['a:1', 'b:2'];
 const CALLBACKS = 6;
 
+// Without Node's warning of a leak at eleven listeners.
+function makeRuntimeTarget() {
+  const target = new EventTarget();
+  setMaxListeners(0, target);
+  return target;
+}
+
+function makeController() {
+  const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
+  return controller;
+}
+
 /** One world: a target with named callbacks that act on it while it dispatches. */
 function makeWorld(target, script) {
   const log = [];
-  const controllers = Array.from({ length: 3 }, () => new AbortController());
+  const controllers = Array.from({ length: 3 }, makeController);
   let depth = 0;
   const callbacks = Array.from({ length: CALLBACKS }, (_, index) => {
     const called = (event) => {
@@ -18,7 +32,8 @@ function makeWorld(target, script) {
       const reaction = script.reactions[index];
       if (reaction.stops) event.stopImmediatePropagation();
       depth++;
-      if (depth < 3) for (const step of reaction.steps) perform(step);
+      // Bounded: additions by additions would never end.
+      if (depth < 3 && log.length < 500) for (const step of reaction.steps) perform(step);
       depth--;
     };
     return index % 2 === 0 ? called : { handleEvent: called };
@@ -38,7 +53,7 @@ function makeWorld(target, script) {
     else if (step.kind === 'remove') target.removeEventListener(step.name, callback, { capture });
     else if (step.kind === 'abort') {
       controllers[step.controller].abort();
-      controllers[step.controller] = new AbortController();
+      controllers[step.controller] = makeController();
     } else log.push(`=${target.dispatchEvent(new CustomEvent(step.name))}`);
   }
   return { perform, log };
@@ -68,7 +83,9 @@ function compare(context, makeTheirs, insideKinds, isCaptureFree) {
       stops: random(8) === 0,
       steps: Array.from({ length: random(3) }, () => makeOne(insideKinds)),
     }));
-    const steps = Array.from({ length: 40 }, () => makeOne(['add', 'add', 'add', 'remove', 'abort', 'dispatch', 'dispatch']));
+    const steps = Array.from({ length: 40 }, () =>
+      makeOne(['add', 'add', 'add', 'remove', 'abort', 'dispatch', 'dispatch']),
+    );
     const theirs = makeWorld(makeTheirs(), { reactions });
     const ours = makeWorld(new TableEventTarget(), { reactions });
     for (const step of steps) {
@@ -87,6 +104,16 @@ function callsAddedListeners() {
   target.addEventListener('x', () => {});
   target.dispatchEvent(new Event('x'));
   return isCalled;
+}
+
+/** The standard and Bun walk capturing listeners in a phase of their own: what that phase adds, the second one calls. Ours has one. */
+function hasTwoPhases() {
+  const target = new EventTarget();
+  let first;
+  target.addEventListener('x', () => (first ??= 'other'));
+  target.addEventListener('x', () => (first ??= 'capture'), true);
+  target.dispatchEvent(new Event('x'));
+  return first === 'capture';
 }
 
 /** The DOM standard's algorithms word by word, as far as a target without parents needs them: slow and plain. */
@@ -129,7 +156,7 @@ class StandardTarget {
 
 test('random steps look as on the runtime’s own EventTarget', (t) => {
   const inside = ['remove', 'remove', 'abort', 'dispatch'];
-  compare(t, () => new EventTarget(), callsAddedListeners() ? inside : ['add', 'add', ...inside], false);
+  compare(t, makeRuntimeTarget, callsAddedListeners() ? inside : ['add', 'add', ...inside], hasTwoPhases());
 });
 
 test('random steps, additions while dispatching among them, look as the DOM standard says', (t) => {

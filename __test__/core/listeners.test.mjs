@@ -212,7 +212,10 @@ test('interest begins with the first listener of a name and ends with the last, 
     for (const listener of listeners) target.removeEventListener(TOPIC, listener);
     for (const listener of listeners) target.removeEventListener(TOPIC, listener);
   }
-  assert.deepEqual(target.interest, Array.from({ length: 6 }, (_, i) => (i % 2 === 0 ? '+' : '-') + TOPIC));
+  assert.deepEqual(
+    target.interest,
+    Array.from({ length: 6 }, (_, i) => (i % 2 === 0 ? '+' : '-') + TOPIC),
+  );
 });
 
 test('a listener is not added when nobody could be told of the interest', () => {
@@ -291,7 +294,8 @@ test('a throwing listener is reported as uncaught and the others run', async () 
 test('names of Object.prototype are names like any other', () => {
   const target = new TableEventTarget();
   const seen = [];
-  for (const type of ['__proto__', 'constructor', 'toString']) target.addEventListener(type, (got) => seen.push(got.type));
+  for (const type of ['__proto__', 'constructor', 'toString'])
+    target.addEventListener(type, (got) => seen.push(got.type));
   for (const type of ['__proto__', 'constructor', 'toString']) target.dispatchEvent(new CustomEvent(type));
   assert.deepEqual(seen, ['__proto__', 'constructor', 'toString']);
 });

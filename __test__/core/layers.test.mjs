@@ -1,0 +1,36 @@
+// Who may import whom in ts/, read from what was built: docs/architecture.md.
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+
+const dist = new URL('../../dist/', import.meta.url);
+
+function importsOf(file) {
+  const text = readFileSync(new URL(file, dist), 'utf8');
+  return [...text.matchAll(/from '([^']+)'/g)].map(([, name]) => name);
+}
+
+/** A file and everything it imports, directly or not. */
+function closure(file, seen = new Set()) {
+  if (seen.has(file)) return seen;
+  seen.add(file);
+  for (const name of importsOf(file)) if (name.startsWith('./')) closure(name.slice(2), seen);
+  return seen;
+}
+
+for (const entry of ['index.js', 'websocket-object.js']) {
+  test(`${entry} runs in a browser: neither it nor what it imports needs Node or the addon`, () => {
+    for (const file of closure(entry)) {
+      assert.notEqual(file, 'native.js');
+      for (const name of importsOf(file)) assert(name.startsWith('./'), `${file} imports ${name}`);
+    }
+  });
+}
+
+test('only native.js loads the addon, and only the factories import it', () => {
+  const files = readdirSync(dist).filter((name) => name.endsWith('.js'));
+  const loads = files.filter((file) => readFileSync(new URL(file, dist), 'utf8').includes('loader.cjs'));
+  assert.deepEqual(loads, ['native.js']);
+  const users = files.filter((file) => importsOf(file).includes('./native.js'));
+  for (const user of users) assert.match(user, /^event-target-/);
+});

@@ -1,0 +1,60 @@
+// What must compile and what must not: the WebSocket factories. Checked by tsc, never run.
+
+import type { TypedEventTarget as YogaTarget } from '@graphql-yoga/typed-event-target';
+import { createWebSocketClientEventTarget } from '../../ts/event-target-websocket-client.js';
+import {
+  type Connection,
+  createWebSocketServerEventTarget,
+  type HubEventTarget,
+} from '../../ts/event-target-websocket-server.js';
+import { createPubSub, type EventsOf, type NativeTarget } from '../../ts/index.js';
+
+interface Events {
+  'chat.msg': { n: number };
+}
+
+type Event = EventsOf<Events>;
+
+declare function expect<T>(value: T): void;
+
+const hub = createWebSocketServerEventTarget<Event>({
+  listen: { port: 0 },
+  relay: true,
+  tls: { cert: Buffer.from(''), key: '/path' },
+  limits: { heartbeatMs: 1000, maxConnections: 5 },
+  async onConnection(spoke, connection) {
+    expect<NativeTarget<Event>>(spoke);
+    expect<AbortSignal>(connection.signal);
+    connection.data = { user: 1 };
+    spoke.addEventListener('chat.msg:r1', ({ detail }) => expect<number>(detail.payload.n));
+  },
+  onBackpressure: (connection, bufferedAmount) => expect<[Connection, number]>([connection, bufferedAmount]),
+});
+expect<HubEventTarget<Event>>(hub);
+expect<NativeTarget<Event>>(hub);
+expect<YogaTarget<Event>>(hub);
+createPubSub<Events>({ eventTarget: hub }).publish('chat.msg', 'r1', { n: 1 });
+hub.addEventListener('disconnection', ({ detail }) => expect<boolean>(detail.clean));
+hub.addEventListener('chat.msg:r1', (event) => expect<Connection | undefined>(hub.sourceOf(event)));
+for (const connection of hub.connections) connection.close(4000, 'enough');
+expect<{ readonly url: string } | null>(hub.address);
+// @ts-expect-error: listen is missing
+createWebSocketServerEventTarget({ relay: true });
+// @ts-expect-error: no such option
+createWebSocketServerEventTarget({ listen: { port: 0 }, relays: true });
+
+const spoke = createWebSocketClientEventTarget<Event>('ws://127.0.0.1:1', {
+  reconnect: { initial: false },
+  signal: AbortSignal.timeout(1),
+});
+expect<NativeTarget<Event>>(spoke);
+createWebSocketClientEventTarget(async () => 'ws://127.0.0.1:1', {
+  headers: async () => ({ authorization: 'x' }),
+  reconnect: false,
+});
+createWebSocketClientEventTarget(new URL('ws://127.0.0.1:1'), { peer: 'plain' });
+createWebSocketClientEventTarget<Event>(new WebSocket('ws://127.0.0.1:1'), { helloTimeoutMs: 5 });
+// @ts-expect-error: a spoke has no connections
+expect(spoke.connections);
+// @ts-expect-error: no such peer
+createWebSocketClientEventTarget('ws://127.0.0.1:1', { peer: 'other' });

@@ -27,18 +27,13 @@ impl NativeBenchSource {
     /// A source that is silent until `flood`.
     #[napi(constructor, catch_unwind)]
     pub fn new() -> Self {
-        Self {
-            inbox: Arc::new(Inbox::new()),
-        }
+        Self { inbox: Arc::new(Inbox::new()) }
     }
 
     /// As the port's.
     #[napi(catch_unwind, ts_args_type = "onWake: () => void")]
     pub fn attach(&self, on_wake: Function<'_, (), ()>) -> Result<()> {
-        let builder = on_wake
-            .build_threadsafe_function::<()>()
-            .weak::<true>()
-            .callee_handled::<false>();
+        let builder = on_wake.build_threadsafe_function::<()>().weak::<true>().callee_handled::<false>();
         self.inbox.attach(builder.max_queue_size::<0>().build()?);
         Ok(())
     }
@@ -66,15 +61,9 @@ impl NativeBenchSource {
     }
 
     /// Delivers `count` envelopes, each by a call of its own: what most addons do.
-    #[napi(
-        catch_unwind,
-        ts_args_type = "onEvent: (envelope: string) => void, envelopes: string[], count: number"
-    )]
+    #[napi(catch_unwind, ts_args_type = "onEvent: (envelope: string) => void, envelopes: string[], count: number")]
     pub fn flood_calls(&self, on_event: Function<'_, String, ()>, envelopes: Vec<String>, count: u32) -> Result<()> {
-        let builder = on_event
-            .build_threadsafe_function::<String>()
-            .weak::<true>()
-            .callee_handled::<false>();
+        let builder = on_event.build_threadsafe_function::<String>().weak::<true>().callee_handled::<false>();
         let call: PerEvent = builder.max_queue_size::<0>().build()?;
         thread::spawn(move || {
             for number in 0..count as usize {

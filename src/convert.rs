@@ -150,10 +150,7 @@ impl SpokeOptions {
     pub(crate) fn spoke_config(&self) -> SpokeConfig {
         let defaults = SpokeConfig::default();
         SpokeConfig {
-            destination: Destination {
-                url: self.url.clone(),
-                headers: headers(&self.headers),
-            },
+            destination: Destination { url: self.url.clone(), headers: headers(&self.headers) },
             asks: self.asks,
             peer: match self.peer.as_deref() {
                 Some("native") => PeerKind::Native,
@@ -187,18 +184,11 @@ impl SpokeOptions {
             server_name: tls.server_name,
             insecure: tls.insecure.unwrap_or_default(),
         });
-        ClientConfig {
-            protocols: self.protocols,
-            tls,
-            limits,
-        }
+        ClientConfig { protocols: self.protocols, tls, limits }
     }
 }
 
 /// Name and value pairs; a pair that is none is left out.
 pub(crate) fn headers(pairs: &[Vec<String>]) -> Vec<(String, String)> {
-    pairs
-        .iter()
-        .filter_map(|pair| Some((pair.first()?.clone(), pair.get(1)?.clone())))
-        .collect()
+    pairs.iter().filter_map(|pair| Some((pair.first()?.clone(), pair.get(1)?.clone()))).collect()
 }

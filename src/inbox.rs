@@ -54,11 +54,7 @@ struct Chunk {
 
 impl Chunk {
     fn new() -> Self {
-        Self {
-            text: String::from("["),
-            entries: Vec::new(),
-            is_ascii: true,
-        }
+        Self { text: String::from("["), entries: Vec::new(), is_ascii: true }
     }
 
     fn is_full(&self) -> bool {
@@ -73,11 +69,7 @@ impl Chunk {
         write(&mut self.text);
         let value = &self.text[start..];
         self.is_ascii &= value.is_ascii();
-        self.entries.push(Entry {
-            pair,
-            connection,
-            bytes: value.len() as u32,
-        });
+        self.entries.push(Entry { pair, connection, bytes: value.len() as u32 });
     }
 
     fn cost(&self) -> usize {
@@ -117,10 +109,7 @@ struct Pairs {
 
 impl Pairs {
     fn new() -> Self {
-        Self {
-            hasher: RandomState::default(),
-            slots: Vec::new(),
-        }
+        Self { hasher: RandomState::default(), slots: Vec::new() }
     }
 
     /// The number of a pair, marked if JavaScript must be told its names.
@@ -129,10 +118,7 @@ impl Pairs {
             self.slots.resize_with(SLOTS, || None);
         }
         let slot = 1 + self.hasher.hash_one((type_, id)) as usize % (SLOTS - 1);
-        if self.slots[slot]
-            .as_ref()
-            .is_some_and(|(names, type_len)| is_pair(names, *type_len, type_, id))
-        {
+        if self.slots[slot].as_ref().is_some_and(|(names, type_len)| is_pair(names, *type_len, type_, id)) {
             return slot as u32;
         }
         self.slots[slot] = Some((format!("{type_}{id}").into(), type_.len()));
@@ -161,12 +147,7 @@ pub(crate) struct Inbox {
 
 impl Inbox {
     pub(crate) fn new() -> Self {
-        let state = State {
-            chunks: VecDeque::new(),
-            pairs: Pairs::new(),
-            waiting: Vec::new(),
-            is_closed: false,
-        };
+        let state = State { chunks: VecDeque::new(), pairs: Pairs::new(), waiting: Vec::new(), is_closed: false };
         Self {
             state: Mutex::new(state),
             bytes: AtomicUsize::new(0),
@@ -244,9 +225,7 @@ impl Inbox {
     }
 
     fn release(&self, cost: usize) {
-        let before = self
-            .bytes
-            .fetch_sub(cost.min(self.bytes.load(Ordering::Relaxed)), Ordering::Relaxed);
+        let before = self.bytes.fetch_sub(cost.min(self.bytes.load(Ordering::Relaxed)), Ordering::Relaxed);
         if before.saturating_sub(cost) < Limits::INBOX_BYTES / 2 {
             let waiting = std::mem::take(&mut self.lock().waiting);
             waiting.into_iter().for_each(Waker::wake);

@@ -8,22 +8,14 @@ use crate::error::code;
 
 pub(crate) fn to_json(notice: Notice) -> Value {
     match notice {
-        Notice::Open {
-            is_reconnected,
-            is_native,
-        } => json!({ "kind": "open", "reconnected": is_reconnected, "native": is_native }),
-        Notice::Reconnecting {
-            attempt,
-            delay_ms,
-            cause,
-        } => {
+        Notice::Open { is_reconnected, is_native } => {
+            json!({ "kind": "open", "reconnected": is_reconnected, "native": is_native })
+        }
+        Notice::Reconnecting { attempt, delay_ms, cause } => {
             json!({ "kind": "reconnecting", "attempt": attempt, "delayMs": delay_ms, "cause": failure(&cause) })
         }
         Notice::Gap(gap) => gap_to_json(&gap),
-        Notice::Error {
-            failure: Failure { kind, message },
-            dropped,
-        } => {
+        Notice::Error { failure: Failure { kind, message }, dropped } => {
             json!({ "kind": "error", "code": code(kind), "message": message, "dropped": dropped })
         }
         Notice::Closed { reason, error } => {
@@ -33,32 +25,18 @@ pub(crate) fn to_json(notice: Notice) -> Value {
             }
             object
         }
-        Notice::Connection {
-            connection,
-            serial,
-            peer,
-        } => connection_to_json(connection, serial, &peer),
+        Notice::Connection { connection, serial, peer } => connection_to_json(connection, serial, &peer),
         Notice::Hello { connection } => json!({ "kind": "hello", "connection": connection }),
-        Notice::Disconnection {
-            connection,
-            reason,
-            is_clean,
-        } => json!({
+        Notice::Disconnection { connection, reason, is_clean } => json!({
             "kind": "disconnection", "connection": connection, "code": reason.code.0, "reason": reason.reason, "clean": is_clean
         }),
         Notice::Backpressure { connection, buffered } => {
             json!({ "kind": "backpressure", "connection": connection, "bufferedAmount": buffered })
         }
-        Notice::Confirmed {
-            token,
-            outcome: Ok(acknowledged),
-        } => {
+        Notice::Confirmed { token, outcome: Ok(acknowledged) } => {
             json!({ "kind": "confirmed", "token": token, "acknowledged": acknowledged })
         }
-        Notice::Confirmed {
-            token,
-            outcome: Err(error),
-        } => {
+        Notice::Confirmed { token, outcome: Err(error) } => {
             json!({ "kind": "confirmed", "token": token, "acknowledged": false, "error": failure(&error) })
         }
         Notice::Flushed { token } => json!({ "kind": "flushed", "token": token }),

@@ -106,11 +106,7 @@ pub(crate) struct Port {
 
 impl Port {
     pub(crate) fn new(inbox: Arc<Inbox>) -> Self {
-        Self {
-            inbox,
-            outgoing: Rc::default(),
-            tokens: AtomicU32::new(0),
-        }
+        Self { inbox, outgoing: Rc::default(), tokens: AtomicU32::new(0) }
     }
 
     pub(crate) fn token(&self) -> u32 {
@@ -198,10 +194,7 @@ macro_rules! port_methods {
             /// Notice `closed` follows.
             #[napi(catch_unwind)]
             pub fn close(&self, code: u32, reason: String, timeout_ms: u32) {
-                self.shared.$target.close(
-                    close_reason(code, reason),
-                    Duration::from_millis(timeout_ms.into()),
-                );
+                self.shared.$target.close(close_reason(code, reason), Duration::from_millis(timeout_ms.into()));
             }
         }
     };

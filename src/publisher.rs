@@ -87,10 +87,7 @@ unsafe fn answer(env: sys::napi_env, info: sys::napi_callback_info) -> Result<sy
             ptr::null_mut(),
             &mut state
         ))?;
-        check_status!(
-            sys::napi_get_value_uint32(env, arguments[0], &mut pair),
-            "pair must be a number"
-        )?;
+        check_status!(sys::napi_get_value_uint32(env, arguments[0], &mut pair), "pair must be a number")?;
         let publisher = &*state.cast::<Publisher>();
         let json = JsText::new(env, arguments[1]);
         let status = publisher.outgoing.borrow_mut().publish(pair, &json, &publisher.send)?;

@@ -27,13 +27,9 @@ fn build() -> Runtime {
 }
 
 fn threads() -> usize {
-    let asked = std::env::var("ALKPUBSUB_THREADS")
-        .ok()
-        .and_then(|text| text.parse().ok());
+    let asked = std::env::var("ALKPUBSUB_THREADS").ok().and_then(|text| text.parse().ok());
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    asked
-        .filter(|threads| (1..=64).contains(threads))
-        .unwrap_or_else(|| cores.saturating_sub(1).clamp(1, MAX_THREADS))
+    asked.filter(|threads| (1..=64).contains(threads)).unwrap_or_else(|| cores.saturating_sub(1).clamp(1, MAX_THREADS))
 }
 
 /// Something that must not outlive its environment.
@@ -52,10 +48,7 @@ pub(crate) fn end_with_environment(env: &Env, target: Weak<dyn EndsWithEnvironme
         env.add_env_cleanup_hook((), |()| {
             IS_HOOKED.set(false);
             let targets = TARGETS.take();
-            targets
-                .iter()
-                .filter_map(Weak::upgrade)
-                .for_each(|target| target.environment_ends());
+            targets.iter().filter_map(Weak::upgrade).for_each(|target| target.environment_ends());
         })?;
     }
     TARGETS.with_borrow_mut(|targets| {

@@ -103,24 +103,13 @@ impl FromNapiValue for Numbers {
         let (mut kind, mut len, mut data) = (0, 0, ptr::null_mut());
         // SAFETY: all out-pointers are valid; the two that are null are optional.
         let status = unsafe {
-            sys::napi_get_typedarray_info(
-                env,
-                value,
-                &mut kind,
-                &mut len,
-                &mut data,
-                ptr::null_mut(),
-                ptr::null_mut(),
-            )
+            sys::napi_get_typedarray_info(env, value, &mut kind, &mut len, &mut data, ptr::null_mut(), ptr::null_mut())
         };
         check_status!(status, "a Uint32Array was expected")?;
         if kind != sys::TypedarrayType::uint32_array {
             return Err(Error::new(Status::InvalidArg, "a Uint32Array was expected"));
         }
-        Ok(Self {
-            data: data.cast(),
-            len: if data.is_null() { 0 } else { len },
-        })
+        Ok(Self { data: data.cast(), len: if data.is_null() { 0 } else { len } })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The native classes of the WebSocket hub and spoke. Convert, call, convert.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -75,27 +75,21 @@ impl NativeWebSocketHub {
         let address = Arc::new(OnceLock::new());
         let serving = runtime::handle().spawn(serve(options.listen_config(), hub.clone(), Arc::clone(&address)));
         hub.own(serving.abort_handle());
-        Self {
-            port: Port::new(Arc::clone(&inbox)),
-            shared: Arc::new(HubShared { hub, inbox, address }),
-        }
+        Self { port: Port::new(Arc::clone(&inbox)), shared: Arc::new(HubShared { hub, inbox, address }) }
     }
 
     /// Publishes to every subscriber.
     #[napi(catch_unwind, ts_args_type = "pair: number, json: string")]
     pub fn publish(&self, pair: u32, json: JsText) -> Result<u32> {
         let hub = &self.shared.hub;
-        self.port
-            .publish(pair, &json, |prefix, payload| publish_to_all(hub, prefix, payload))
+        self.port.publish(pair, &json, |prefix, payload| publish_to_all(hub, prefix, payload))
     }
 
     /// Publishes to every subscriber, by name.
     #[napi(catch_unwind, ts_args_type = "type: string, id: string, json: string")]
     pub fn publish_once(&self, type_: String, id: String, json: JsText) -> Result<u32> {
         let hub = &self.shared.hub;
-        self.port.publish_once(&json, |payload| {
-            hub.publish_once(&type_, &id, payload, ConnKey::APPLICATION)
-        })
+        self.port.publish_once(&json, |payload| hub.publish_once(&type_, &id, payload, ConnKey::APPLICATION))
     }
 
     /// Publishes to one connection.
@@ -103,20 +97,15 @@ impl NativeWebSocketHub {
     pub fn publish_to(&self, connection: u32, pair: u32, json: JsText) -> Result<u32> {
         let hub = &self.shared.hub;
         let to = ConnKey::from_bits(connection);
-        self.port
-            .publish(pair, &json, |prefix, payload| hub.publish(prefix, payload, to))
+        self.port.publish(pair, &json, |prefix, payload| hub.publish(prefix, payload, to))
     }
 
     /// Publishes to one connection, by name.
-    #[napi(
-        catch_unwind,
-        ts_args_type = "connection: number, type: string, id: string, json: string"
-    )]
+    #[napi(catch_unwind, ts_args_type = "connection: number, type: string, id: string, json: string")]
     pub fn publish_once_to(&self, connection: u32, type_: String, id: String, json: JsText) -> Result<u32> {
         let hub = &self.shared.hub;
         let to = ConnKey::from_bits(connection);
-        self.port
-            .publish_once(&json, |payload| hub.publish_once(&type_, &id, payload, to))
+        self.port.publish_once(&json, |payload| hub.publish_once(&type_, &id, payload, to))
     }
 
     /// Hears a topic from every connection.
@@ -161,9 +150,7 @@ impl NativeWebSocketHub {
     /// Ends a connection.
     #[napi(catch_unwind)]
     pub fn disconnect(&self, connection: u32, code: u32, reason: String) {
-        self.shared
-            .hub
-            .disconnect(ConnKey::from_bits(connection), close_reason(code, reason));
+        self.shared.hub.disconnect(ConnKey::from_bits(connection), close_reason(code, reason));
     }
 
     /// Bytes that wait for a connection.
@@ -174,9 +161,9 @@ impl NativeWebSocketHub {
 
     /// Events received from and sent to a connection.
     #[napi(catch_unwind, ts_return_type = "Record<string, number>")]
-    pub fn connection_stats(&self, connection: u32) -> HashMap<&'static str, f64> {
+    pub fn connection_stats(&self, connection: u32) -> BTreeMap<&'static str, f64> {
         let (received, sent) = self.shared.hub.connection_stats(ConnKey::from_bits(connection));
-        HashMap::from([("received", received as f64), ("sent", sent as f64)])
+        BTreeMap::from([("received", received as f64), ("sent", sent as f64)])
     }
 
     /// Connections subscribed to a topic.
@@ -187,9 +174,9 @@ impl NativeWebSocketHub {
 
     /// Counters since the hub was made.
     #[napi(catch_unwind, ts_return_type = "Record<string, number>")]
-    pub fn stats(&self) -> HashMap<&'static str, f64> {
+    pub fn stats(&self) -> BTreeMap<&'static str, f64> {
         let stats = self.shared.hub.stats();
-        HashMap::from([
+        BTreeMap::from([
             ("connections", stats.connections as f64),
             ("accepted", stats.accepted as f64),
             ("topics", stats.topics as f64),
@@ -222,11 +209,7 @@ async fn serve(config: ListenConfig, hub: Hub, address: Arc<OnceLock<Address>>) 
         Err(error) => return hub.fail(failure(&error)),
     };
     let socket = bound.address();
-    address.get_or_init(|| Address {
-        host: socket.ip().to_string(),
-        port: socket.port(),
-        url: bound.url(),
-    });
+    address.get_or_init(|| Address { host: socket.ip().to_string(), port: socket.port(), url: bound.url() });
     hub.announce_open();
     let (asked, taken) = (hub.clone(), hub.clone());
     bound
@@ -239,10 +222,7 @@ async fn serve(config: ListenConfig, hub: Hub, address: Arc<OnceLock<Address>>) 
 }
 
 fn failure(error: &Error) -> Failure {
-    Failure {
-        kind: error.kind(),
-        message: error.to_string(),
-    }
+    Failure { kind: error.kind(), message: error.to_string() }
 }
 
 struct SpokeShared {
@@ -282,26 +262,21 @@ impl NativeWebSocketSpoke {
         let config = options.spoke_config();
         let connector = Arc::new(WebSocketConnector::new(options.client_config()));
         let spoke = Spoke::start(config, connector, delivery, runtime::handle());
-        Self {
-            port: Port::new(Arc::clone(&inbox)),
-            shared: Arc::new(SpokeShared { spoke, inbox }),
-        }
+        Self { port: Port::new(Arc::clone(&inbox)), shared: Arc::new(SpokeShared { spoke, inbox }) }
     }
 
     /// Publishes to the hub.
     #[napi(catch_unwind, ts_args_type = "pair: number, json: string")]
     pub fn publish(&self, pair: u32, json: JsText) -> Result<u32> {
         let spoke = &self.shared.spoke;
-        self.port
-            .publish(pair, &json, |prefix, payload| spoke.publish(prefix, payload))
+        self.port.publish(pair, &json, |prefix, payload| spoke.publish(prefix, payload))
     }
 
     /// Publishes to the hub, by name.
     #[napi(catch_unwind, ts_args_type = "type: string, id: string, json: string")]
     pub fn publish_once(&self, type_: String, id: String, json: JsText) -> Result<u32> {
         let spoke = &self.shared.spoke;
-        self.port
-            .publish_once(&json, |payload| spoke.publish_once(&type_, &id, payload))
+        self.port.publish_once(&json, |payload| spoke.publish_once(&type_, &id, payload))
     }
 
     /// Subscribes to a topic.
@@ -326,18 +301,9 @@ impl NativeWebSocketSpoke {
     }
 
     /// Answers notice `dial`.
-    #[napi(
-        catch_unwind,
-        ts_args_type = "token: number, url: string, headers: readonly (readonly [string, string])[]"
-    )]
+    #[napi(catch_unwind, ts_args_type = "token: number, url: string, headers: readonly (readonly [string, string])[]")]
     pub fn provide(&self, token: u32, url: String, headers: Vec<Vec<String>>) {
-        self.shared.spoke.provide(
-            token,
-            Destination {
-                url,
-                headers: convert::headers(&headers),
-            },
-        );
+        self.shared.spoke.provide(token, Destination { url, headers: convert::headers(&headers) });
     }
 
     /// Answers notice `dial`: the attempt fails.
@@ -348,9 +314,9 @@ impl NativeWebSocketSpoke {
 
     /// Counters since the spoke was made.
     #[napi(catch_unwind, ts_return_type = "Record<string, number>")]
-    pub fn stats(&self) -> HashMap<&'static str, f64> {
+    pub fn stats(&self) -> BTreeMap<&'static str, f64> {
         let stats = self.shared.spoke.stats();
-        HashMap::from([
+        BTreeMap::from([
             ("published", stats.published as f64),
             ("sent", stats.sent as f64),
             ("sentBytes", stats.sent_bytes as f64),

@@ -78,34 +78,19 @@ pub enum Notice {
     /// A spoke's link is admitted; a hub is bound.
     Open { is_reconnected: bool, is_native: bool },
     /// A spoke's link was lost or an attempt failed; the next attempt follows after the delay.
-    Reconnecting {
-        attempt: u32,
-        delay_ms: u64,
-        cause: Failure,
-    },
+    Reconnecting { attempt: u32, delay_ms: u64, cause: Failure },
     /// Events may be missing.
     Gap(Gap),
     /// Something went wrong and the target goes on; `dropped` more of the kind were not told.
     Error { failure: Failure, dropped: u64 },
     /// The target is closed. The last notice.
-    Closed {
-        reason: CloseReason,
-        error: Option<Failure>,
-    },
+    Closed { reason: CloseReason, error: Option<Failure> },
     /// A hub has a connection; its events follow.
-    Connection {
-        connection: u32,
-        serial: u64,
-        peer: Box<Peer>,
-    },
+    Connection { connection: u32, serial: u64, peer: Box<Peer> },
     /// A connection said hello.
     Hello { connection: u32 },
     /// A connection is gone; nothing of it follows.
-    Disconnection {
-        connection: u32,
-        reason: CloseReason,
-        is_clean: bool,
-    },
+    Disconnection { connection: u32, reason: CloseReason, is_clean: bool },
     /// A connection reads too slowly and is cut off.
     Backpressure { connection: u32, buffered: usize },
     /// The answer to `confirm`.

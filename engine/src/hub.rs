@@ -157,9 +157,7 @@ pub struct Hub {
 
 impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hub")
-            .field("stats", &self.stats())
-            .finish_non_exhaustive()
+        f.debug_struct("Hub").field("stats", &self.stats()).finish_non_exhaustive()
     }
 }
 
@@ -207,10 +205,7 @@ impl Hub {
 
     /// The hub can be reached.
     pub fn announce_open(&self) {
-        self.shared.delivery.notice(Notice::Open {
-            is_reconnected: false,
-            is_native: true,
-        });
+        self.shared.delivery.notice(Notice::Open { is_reconnected: false, is_native: true });
     }
 
     /// Tells the application of an error that the hub outlives.
@@ -220,9 +215,7 @@ impl Hub {
 
     /// Publishes to every subscriber, or to one connection whether or not it subscribed. `payload` is one JSON value.
     pub fn publish(&self, prefix: &Prefix, payload: &str, to: ConnKey) -> Published {
-        self.post(prefix.body_len(payload.len()), to, |text| {
-            EventSpan::write_prefixed(text, prefix, payload)
-        })
+        self.post(prefix.body_len(payload.len()), to, |text| EventSpan::write_prefixed(text, prefix, payload))
     }
 
     /// As [`Self::publish`], for a pair of names that is not kept.
@@ -231,12 +224,7 @@ impl Hub {
     }
 
     fn post(&self, len: usize, to: ConnKey, write: impl FnOnce(&mut String) -> EventSpan) -> Published {
-        let Shared {
-            config,
-            mailbox,
-            counters,
-            ..
-        } = &*self.shared;
+        let Shared { config, mailbox, counters, .. } = &*self.shared;
         if len > config.limits.max_message_bytes {
             return Published::TooLarge;
         }
@@ -258,18 +246,12 @@ impl Hub {
 
     /// The application listens to a topic: of every connection ([`ConnKey::APPLICATION`]), or of one.
     pub fn listen(&self, from: ConnKey, topic: &str) {
-        self.command(Op::Listen {
-            from,
-            topic: topic.into(),
-        });
+        self.command(Op::Listen { from, topic: topic.into() });
     }
 
     /// The application no longer listens.
     pub fn unlisten(&self, from: ConnKey, topic: &str) {
-        self.command(Op::Unlisten {
-            from,
-            topic: topic.into(),
-        });
+        self.command(Op::Unlisten { from, topic: topic.into() });
     }
 
     /// Answers with [`Notice::Confirmed`] when every `listen` before it is in force.

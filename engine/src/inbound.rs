@@ -61,11 +61,9 @@ pub(crate) fn poll_read<Op>(
     let ending = match read {
         Poll::Pending => return Poll::Pending,
         Poll::Ready(Ok(Read::More)) => return Poll::Ready(false),
-        Poll::Ready(Ok(Read::Ended)) => ending(
-            CloseCode::ABNORMAL,
-            "the peer ended the connection without a close frame",
-            false,
-        ),
+        Poll::Ready(Ok(Read::Ended)) => {
+            ending(CloseCode::ABNORMAL, "the peer ended the connection without a close frame", false)
+        }
         Poll::Ready(Err(LinkError::Io(error))) => ending(CloseCode::ABNORMAL, &error.to_string(), false),
         Poll::Ready(Err(LinkError::Frame(error))) => ending(error.close_code(), &error.to_string(), true),
     };
@@ -74,10 +72,7 @@ pub(crate) fn poll_read<Op>(
 }
 
 fn ending(code: CloseCode, reason: &str, is_violation: bool) -> Ending {
-    Ending {
-        reason: CloseReason::new(code, reason),
-        is_violation,
-    }
+    Ending { reason: CloseReason::new(code, reason), is_violation }
 }
 
 fn accept(item: Item<'_>, limits: &Limits, text: &mut String) -> Inbound {

@@ -40,12 +40,7 @@ pub(crate) struct Batch<Op> {
 
 impl<Op> Default for Batch<Op> {
     fn default() -> Self {
-        Self {
-            text: String::new(),
-            ops: Vec::new(),
-            published_cost: 0,
-            read_cost: 0,
-        }
+        Self { text: String::new(), ops: Vec::new(), published_cost: 0, read_cost: 0 }
     }
 }
 
@@ -92,13 +87,8 @@ pub(crate) struct Mailbox<Op> {
 
 impl<Op: Rebase> Mailbox<Op> {
     pub(crate) fn new(pass_bytes: usize) -> Self {
-        let state = State {
-            batches: VecDeque::new(),
-            spare: Vec::new(),
-            waker: None,
-            readers: Vec::new(),
-            is_closed: false,
-        };
+        let state =
+            State { batches: VecDeque::new(), spare: Vec::new(), waker: None, readers: Vec::new(), is_closed: false };
         Self {
             state: Mutex::new(state),
             published: AtomicUsize::new(0),
@@ -263,11 +253,7 @@ impl<Op: Rebase> Mailbox<Op> {
 
 impl<Op> State<Op> {
     fn open_batch(&mut self, pass_bytes: usize) -> &mut Batch<Op> {
-        if self
-            .batches
-            .back()
-            .is_none_or(|last| last.text.len() >= pass_bytes || last.ops.len() >= MAX_OPS)
-        {
+        if self.batches.back().is_none_or(|last| last.text.len() >= pass_bytes || last.ops.len() >= MAX_OPS) {
             let fresh = self.spare.pop().unwrap_or_default();
             self.batches.push_back(fresh);
         }

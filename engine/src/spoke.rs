@@ -48,11 +48,7 @@ pub struct Reconnect {
 
 impl Default for Reconnect {
     fn default() -> Self {
-        Self {
-            initial: true,
-            min_delay: Duration::from_millis(250),
-            max_delay: Duration::from_secs(30),
-        }
+        Self { initial: true, min_delay: Duration::from_millis(250), max_delay: Duration::from_secs(30) }
     }
 }
 
@@ -176,9 +172,7 @@ pub struct Spoke {
 
 impl std::fmt::Debug for Spoke {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Spoke")
-            .field("stats", &self.stats())
-            .finish_non_exhaustive()
+        f.debug_struct("Spoke").field("stats", &self.stats()).finish_non_exhaustive()
     }
 }
 
@@ -214,9 +208,7 @@ impl Spoke {
 
     /// Publishes to the hub. `payload` is one JSON value.
     pub fn publish(&self, prefix: &Prefix, payload: &str) -> Published {
-        self.post(prefix.body_len(payload.len()), |text| {
-            EventSpan::write_prefixed(text, prefix, payload)
-        })
+        self.post(prefix.body_len(payload.len()), |text| EventSpan::write_prefixed(text, prefix, payload))
     }
 
     /// As [`Self::publish`], for a pair of names that is not kept.
@@ -225,13 +217,7 @@ impl Spoke {
     }
 
     fn post(&self, len: usize, write: impl FnOnce(&mut String) -> EventSpan) -> Published {
-        let Shared {
-            config,
-            mailbox,
-            counters,
-            bound,
-            ..
-        } = &*self.shared;
+        let Shared { config, mailbox, counters, bound, .. } = &*self.shared;
         if len > config.limits.max_message_bytes {
             return Published::TooLarge;
         }
@@ -263,10 +249,7 @@ impl Spoke {
 
     /// Answers with [`Notice::Confirmed`] when the latest `listen` to the topic is active at the hub.
     pub fn confirm(&self, topic: &str, token: u32) {
-        self.command(Op::Confirm {
-            topic: topic.into(),
-            token,
-        });
+        self.command(Op::Confirm { topic: topic.into(), token });
     }
 
     /// Answers with [`Notice::Flushed`] when all that was published before was handed to the transport or dropped.
@@ -340,10 +323,7 @@ impl Shared {
         let message = "the spoke failed because of a defect in it; close it and make another".into();
         self.delivery.notice(Notice::Closed {
             reason: CloseReason::new(CloseCode::INTERNAL, "internal error"),
-            error: Some(Failure {
-                kind: ErrorKind::Internal,
-                message,
-            }),
+            error: Some(Failure { kind: ErrorKind::Internal, message }),
         });
     }
 }

@@ -47,8 +47,7 @@ impl ConnShared {
     }
 
     pub(super) fn mark_read(&self, now: Instant) {
-        self.last_read_ms
-            .store(now.duration_since(self.started).as_millis() as u64, Ordering::Relaxed);
+        self.last_read_ms.store(now.duration_since(self.started).as_millis() as u64, Ordering::Relaxed);
         self.is_paused.store(false, Ordering::Relaxed);
     }
 

@@ -41,13 +41,7 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn new(framing: Framing) -> Self {
-        Self {
-            framing,
-            connections: 0,
-            bytes: Vec::new(),
-            large: Vec::new(),
-            run: Segment::Range { start: 0, end: 0 },
-        }
+        Self { framing, connections: 0, bytes: Vec::new(), large: Vec::new(), run: Segment::Range { start: 0, end: 0 } }
     }
 
     pub(super) fn bytes_of(&self, segment: Segment) -> &[u8] {

@@ -22,11 +22,7 @@ pub(super) struct Linger {
 
 impl Default for Linger {
     fn default() -> Self {
-        Self {
-            trust: MAX_TRUST,
-            skipped: 0,
-            is_armed: false,
-        }
+        Self { trust: MAX_TRUST, skipped: 0, is_armed: false }
     }
 }
 
@@ -72,10 +68,7 @@ mod tests {
                 linger.failed();
             }
         }
-        assert_eq!(
-            tried,
-            u32::from(MAX_TRUST) + (320 - u32::from(MAX_TRUST)) / u32::from(RETRY_EVERY)
-        );
+        assert_eq!(tried, u32::from(MAX_TRUST) + (320 - u32::from(MAX_TRUST)) / u32::from(RETRY_EVERY));
         linger.succeeded();
         linger.arm(true);
         assert!(linger.is_worth_it());

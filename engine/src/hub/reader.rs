@@ -27,11 +27,7 @@ thread_local! {
 const KEPT_BYTES: usize = 1 << 20;
 
 pub(super) async fn read(mut reader: Box<dyn LinkRead>, key: ConnKey, conn: Arc<ConnShared>, hub: Arc<Shared>) {
-    let mut guard = PanicGuard {
-        key,
-        hub: &hub,
-        is_armed: true,
-    };
+    let mut guard = PanicGuard { key, hub: &hub, is_armed: true };
     conn.mark_read(Instant::now());
     let mut has_ended = false;
     while !has_ended {
@@ -60,10 +56,7 @@ fn poll_once(
     cx: &mut Context<'_>,
 ) -> Poll<bool> {
     BATCH.with_borrow_mut(|batch| {
-        let wrap = |inbound| Op::From {
-            connection: key,
-            inbound,
-        };
+        let wrap = |inbound| Op::From { connection: key, inbound };
         let read = inbound::poll_read(reader, cx, &hub.config.limits, batch, &wrap);
         if read.is_ready() {
             conn.mark_read(Instant::now());
@@ -90,13 +83,7 @@ impl Drop for PanicGuard<'_> {
         }
         count(&self.hub.counters.panics, 1);
         let reason = CloseReason::new(CloseCode::INTERNAL, "internal error");
-        let inbound = Inbound::Ended(Ending {
-            reason,
-            is_violation: true,
-        });
-        let _closed = self.hub.mailbox.command(Op::From {
-            connection: self.key,
-            inbound,
-        });
+        let inbound = Inbound::Ended(Ending { reason, is_violation: true });
+        let _closed = self.hub.mailbox.command(Op::From { connection: self.key, inbound });
     }
 }

@@ -55,9 +55,6 @@ pub struct CloseReason {
 impl CloseReason {
     /// Puts a code and a text together.
     pub fn new(code: CloseCode, reason: impl Into<String>) -> Self {
-        Self {
-            code,
-            reason: reason.into(),
-        }
+        Self { code, reason: reason.into() }
     }
 }

@@ -92,11 +92,7 @@ pub struct Error {
 impl Error {
     /// An error without a cause below it.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            source: None,
-        }
+        Self { kind, message: message.into(), source: None }
     }
 
     /// An error that keeps its cause; the cause's text is appended to the message.
@@ -106,11 +102,7 @@ impl Error {
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
         let source = source.into();
-        Self {
-            kind,
-            message: format!("{}: {source}", message.into()),
-            source: Some(source),
-        }
+        Self { kind, message: format!("{}: {source}", message.into()), source: Some(source) }
     }
 
     /// What went wrong.

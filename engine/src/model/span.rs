@@ -106,11 +106,7 @@ impl Prefix {
         let mut text = format!("{type_}:{id}");
         let topic_len = text.len();
         envelope::write_prefix(&mut text, type_, id);
-        Self {
-            text,
-            type_len: type_.len(),
-            topic_len,
-        }
+        Self { text, type_len: type_.len(), topic_len }
     }
 
     /// True when this is the prefix of that pair.

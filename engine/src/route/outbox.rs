@@ -53,13 +53,7 @@ impl Outbox {
     /// An empty queue for frames of one framing.
     #[must_use]
     pub fn new(framing: Framing) -> Self {
-        Self {
-            chunks: VecDeque::new(),
-            written: 0,
-            len: 0,
-            frame_rest: 0,
-            framing,
-        }
+        Self { chunks: VecDeque::new(), written: 0, len: 0, frame_rest: 0, framing }
     }
 
     /// Bytes that wait.
@@ -112,10 +106,7 @@ impl Outbox {
         self.frame_rest = 0;
         let mut position = 0;
         while position < taken {
-            position += self
-                .framing
-                .frame_len(&from_frame[position..])
-                .unwrap_or(from_frame.len() - position);
+            position += self.framing.frame_len(&from_frame[position..]).unwrap_or(from_frame.len() - position);
         }
         self.frame_rest = position - taken;
     }
@@ -153,10 +144,7 @@ impl Outbox {
     /// Drops everything that has not begun to leave.
     pub fn cut(&mut self) -> Cut {
         let rest: Vec<u8> = self.bytes().take(self.frame_rest).collect();
-        let dropped = Cut {
-            frames: self.frames_after(rest.len()),
-            bytes: self.len - rest.len(),
-        };
+        let dropped = Cut { frames: self.frames_after(rest.len()), bytes: self.len - rest.len() };
         self.chunks.clear();
         self.written = 0;
         self.len = 0;
@@ -215,10 +203,7 @@ impl Outbox {
     }
 
     fn bytes(&self) -> impl Iterator<Item = u8> + '_ {
-        self.chunks
-            .iter()
-            .flat_map(|chunk| chunk.bytes().iter().copied())
-            .skip(self.written)
+        self.chunks.iter().flat_map(|chunk| chunk.bytes().iter().copied()).skip(self.written)
     }
 
     fn next_buffer_bytes(&self) -> usize {

@@ -126,11 +126,7 @@ impl Router {
     /// The topic, if anybody wants it.
     #[must_use]
     pub fn find(&self, topic: &str) -> Option<TopicId> {
-        self.by_name
-            .find(self.hasher.hash_one(topic), |id| {
-                &*self.topics[*id as usize].name == topic
-            })
-            .copied()
+        self.by_name.find(self.hasher.hash_one(topic), |id| &*self.topics[*id as usize].name == topic).copied()
     }
 
     /// Connections subscribed to a topic, in no particular order.
@@ -163,10 +159,7 @@ impl Router {
         }
         let id = id.unwrap_or_else(|| self.insert(topic));
         let subscribers = &mut self.topics[id as usize].subscribers;
-        self.positions
-            .entry(connection)
-            .or_default()
-            .insert(id, subscribers.len() as u32);
+        self.positions.entry(connection).or_default().insert(id, subscribers.len() as u32);
         subscribers.push(connection);
         Subscription::Added
     }
@@ -235,10 +228,7 @@ impl Router {
     }
 
     fn insert(&mut self, name: &str) -> TopicId {
-        let topic = Topic {
-            name: name.into(),
-            ..Topic::default()
-        };
+        let topic = Topic { name: name.into(), ..Topic::default() };
         let id = match self.free.pop() {
             Some(id) => {
                 self.topics[id as usize] = topic;
@@ -250,9 +240,7 @@ impl Router {
             }
         };
         let (topics, hasher) = (&self.topics, &self.hasher);
-        self.by_name.insert_unique(hasher.hash_one(name), id, |id| {
-            hasher.hash_one(&*topics[*id as usize].name)
-        });
+        self.by_name.insert_unique(hasher.hash_one(name), id, |id| hasher.hash_one(&*topics[*id as usize].name));
         id
     }
 
@@ -261,10 +249,7 @@ impl Router {
             return;
         }
         let topic = std::mem::take(&mut self.topics[id as usize]);
-        if let Ok(entry) = self
-            .by_name
-            .find_entry(self.hasher.hash_one(&*topic.name), |other| *other == id)
-        {
+        if let Ok(entry) = self.by_name.find_entry(self.hasher.hash_one(&*topic.name), |other| *other == id) {
             entry.remove();
         }
         self.free.push(id);
@@ -309,10 +294,7 @@ mod tests {
         assert_eq!(router.subscribe(key(1), "a:"), Subscription::Added);
         assert_eq!(router.subscribe(key(1), "b:"), Subscription::Added);
         assert_eq!(router.subscribe(key(1), "b:"), Subscription::Unchanged);
-        assert_eq!(
-            router.subscribe(key(1), "c:"),
-            Subscription::Refused("maxTopicsPerConnection")
-        );
+        assert_eq!(router.subscribe(key(1), "c:"), Subscription::Refused("maxTopicsPerConnection"));
         assert_eq!(router.subscribe(key(2), "c:"), Subscription::Added);
         assert_eq!(router.subscribe(key(2), "d:"), Subscription::Refused("maxTopics"));
         assert_eq!(router.subscribe(key(2), "a:"), Subscription::Added);

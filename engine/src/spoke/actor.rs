@@ -104,13 +104,8 @@ impl SpokeActor {
                 },
                 Ok(Err(failed)) => {
                     let failure = failure_of(&failed.error);
-                    let may_retry = self.was_open
-                        || self
-                            .shared
-                            .config
-                            .reconnect
-                            .as_ref()
-                            .is_some_and(|policy| policy.initial);
+                    let may_retry =
+                        self.was_open || self.shared.config.reconnect.as_ref().is_some_and(|policy| policy.initial);
                     if failed.is_terminal || !may_retry {
                         return Over::failed(CloseCode::ABNORMAL, failure);
                     }
@@ -130,20 +125,14 @@ impl SpokeActor {
             Ok(destination) => destination,
             Err(message) => {
                 let error = Error::new(ErrorKind::Connect, message);
-                return Ok(Err(ConnectError {
-                    error,
-                    is_terminal: false,
-                }));
+                return Ok(Err(ConnectError { error, is_terminal: false }));
             }
         };
         let limit = self.shared.config.limits.handshake;
         let attempt = tokio::time::timeout(limit, self.connector.connect(destination));
         Ok(self.meanwhile(attempt).await?.unwrap_or_else(|_| {
             let message = format!("no connection within {} ms", limit.as_millis());
-            Err(ConnectError {
-                error: Error::new(ErrorKind::TimedOut, message),
-                is_terminal: false,
-            })
+            Err(ConnectError { error: Error::new(ErrorKind::TimedOut, message), is_terminal: false })
         }))
     }
 
@@ -154,10 +143,7 @@ impl SpokeActor {
         }
         self.dial_token += 1;
         let token = self.dial_token;
-        self.shared.delivery.notice(Notice::Dial {
-            token,
-            attempt: self.attempt + 1,
-        });
+        self.shared.delivery.notice(Notice::Dial { token, attempt: self.attempt + 1 });
         loop {
             if let Some((_, answer)) = self.provided.take_if(|(answered, _)| *answered == token) {
                 return Ok(answer);
@@ -202,9 +188,7 @@ impl SpokeActor {
             }
             // While there is no link, ages and deadlines are looked at ten times a second.
             while timer.as_mut().poll(cx).is_ready() {
-                timer
-                    .as_mut()
-                    .reset(tokio::time::Instant::now() + Duration::from_millis(100));
+                timer.as_mut().reset(tokio::time::Instant::now() + Duration::from_millis(100));
                 self.on_offline_tick();
                 if let Some(over) = self.over_while_offline() {
                     return Poll::Ready(Err(over));
@@ -235,10 +219,7 @@ impl SpokeActor {
         for op in ops {
             match op {
                 Op::Publish(span) => {
-                    self.held.push_back(Held {
-                        body: span.body(text).into(),
-                        since: Instant::now(),
-                    });
+                    self.held.push_back(Held { body: span.body(text).into(), since: Instant::now() });
                 }
                 Op::Listen { topic } => {
                     self.subscriptions.listen(&topic);
@@ -261,21 +242,15 @@ impl SpokeActor {
     pub(super) fn drop_aged(&mut self, now: Instant) {
         let max_age = self.shared.config.queue_max_age;
         let mut dropped = 0;
-        while self
-            .held
-            .front()
-            .is_some_and(|held| now.duration_since(held.since) > max_age)
-        {
+        while self.held.front().is_some_and(|held| now.duration_since(held.since) > max_age) {
             let aged = self.held.pop_front().map_or(0, |held| held.cost());
             self.shared.mailbox.release(aged);
             dropped += 1;
         }
         if dropped > 0 {
             count(&self.shared.counters.dropped, dropped);
-            let message = format!(
-                "events dropped: they waited longer than queueMaxAgeMs ({}) for a link",
-                max_age.as_millis()
-            );
+            let message =
+                format!("events dropped: they waited longer than queueMaxAgeMs ({}) for a link", max_age.as_millis());
             self.raise(ErrorKind::BufferFull, message, dropped);
         }
     }
@@ -283,10 +258,7 @@ impl SpokeActor {
     fn over_while_offline(&self) -> Option<Over> {
         let closing = self.closing.as_ref()?;
         let is_over = self.held.is_empty() || Instant::now() >= closing.deadline;
-        is_over.then(|| Over {
-            reason: closing.reason.clone(),
-            error: None,
-        })
+        is_over.then(|| Over { reason: closing.reason.clone(), error: None })
     }
 
     // ---- Commands --------------------------------------------------------------------------------------------------------------
@@ -351,16 +323,11 @@ impl SpokeActor {
     }
 
     pub(super) fn count_topics(&self) {
-        self.shared
-            .counters
-            .topics
-            .store(self.subscriptions.len() as u64, Ordering::Relaxed);
+        self.shared.counters.topics.store(self.subscriptions.len() as u64, Ordering::Relaxed);
     }
 
     pub(super) fn tell(&self, notices: impl IntoIterator<Item = Notice>) {
-        notices
-            .into_iter()
-            .for_each(|notice| self.shared.delivery.notice(notice));
+        notices.into_iter().for_each(|notice| self.shared.delivery.notice(notice));
     }
 
     pub(super) fn raise(&mut self, kind: ErrorKind, message: String, times: u64) {
@@ -380,9 +347,7 @@ impl SpokeActor {
         count(&self.shared.counters.connects, 1);
         self.drop_aged(Instant::now());
         let end = Session::new(self, link, self.was_open).run().await;
-        self.shared
-            .bound
-            .store(self.shared.config.max_buffered, Ordering::Relaxed);
+        self.shared.bound.store(self.shared.config.max_buffered, Ordering::Relaxed);
         if end.was_admitted {
             self.was_open = true;
             self.open_gap(&end);
@@ -395,11 +360,8 @@ impl SpokeActor {
     }
 
     fn open_gap(&mut self, end: &SessionEnd) {
-        let cause = if end.reason.code == CloseCode::TOO_SLOW {
-            GapCause::SlowConsumer
-        } else {
-            GapCause::ConnectionLost
-        };
+        let cause =
+            if end.reason.code == CloseCode::TOO_SLOW { GapCause::SlowConsumer } else { GapCause::ConnectionLost };
         match &mut self.gap {
             Some(gap) => gap.prolong(),
             None => self.gap = OpenGap::begin(cause, end.last_read_ms, self.subscriptions.active(), end.is_unproven),
@@ -409,35 +371,23 @@ impl SpokeActor {
     /// What the end of a link means: the table of close codes in `docs/protocol.md`.
     fn judge(&mut self, end: SessionEnd) -> Result<Lost, Over> {
         if let Some(closing) = &self.closing {
-            return Err(Over {
-                reason: closing.reason.clone(),
-                error: None,
-            });
+            return Err(Over { reason: closing.reason.clone(), error: None });
         }
         let code = end.reason.code;
         let is_protocol_error = matches!(code, CloseCode::PROTOCOL | CloseCode::NOT_UTF8 | CloseCode::TOO_LARGE);
         self.protocol_errors = if is_protocol_error { self.protocol_errors + 1 } else { 0 };
         let was_unidentified = std::mem::replace(&mut self.was_unidentified, code == CloseCode::NOT_IDENTIFIED);
-        let failure = Failure {
-            kind: end.kind,
-            message: end.message(),
-        };
+        let failure = Failure { kind: end.kind, message: end.message() };
         let is_final = match code {
             CloseCode::NORMAL => {
-                return Err(Over {
-                    reason: end.reason,
-                    error: None,
-                });
+                return Err(Over { reason: end.reason, error: None });
             }
             CloseCode::REFUSED => true,
             CloseCode::NOT_IDENTIFIED => was_unidentified,
             _ => end.kind == ErrorKind::NoHello || self.protocol_errors >= MAX_PROTOCOL_ERRORS,
         };
         if is_final {
-            return Err(Over {
-                reason: end.reason,
-                error: Some(failure),
-            });
+            return Err(Over { reason: end.reason, error: Some(failure) });
         }
         let delay = retry_after(&end.reason);
         Ok(Lost { failure, delay })
@@ -447,25 +397,14 @@ impl SpokeActor {
         self.take_offline();
         self.shared.mailbox.close();
         let left = self.held.len() as u64;
-        let reason = format!(
-            "closed: {}",
-            if over.reason.reason.is_empty() {
-                "by close()"
-            } else {
-                &over.reason.reason
-            }
-        );
-        let closed = over.error.clone().unwrap_or(Failure {
-            kind: ErrorKind::Closed,
-            message: reason,
-        });
+        let reason =
+            format!("closed: {}", if over.reason.reason.is_empty() { "by close()" } else { &over.reason.reason });
+        let closed = over.error.clone().unwrap_or(Failure { kind: ErrorKind::Closed, message: reason });
         let answers = self.subscriptions.fail_all(&closed);
         self.tell(answers);
         if left > 0 {
             count(&self.shared.counters.dropped, left);
-            self.held
-                .drain(..)
-                .for_each(|held| self.shared.mailbox.release(held.cost()));
+            self.held.drain(..).for_each(|held| self.shared.mailbox.release(held.cost()));
             self.raise(
                 ErrorKind::Closed,
                 "events dropped: the target was closed before they could be sent".into(),
@@ -478,10 +417,7 @@ impl SpokeActor {
         let drains = std::mem::take(&mut self.drains);
         self.tell(drains.into_iter().map(|token| Notice::Drained { token }));
         self.tell(over.error.clone().map(|failure| Notice::Error { failure, dropped: 0 }));
-        self.tell([Notice::Closed {
-            reason: over.reason,
-            error: over.error,
-        }]);
+        self.tell([Notice::Closed { reason: over.reason, error: over.error }]);
     }
 }
 
@@ -494,18 +430,12 @@ struct Lost {
 
 impl Over {
     fn failed(code: CloseCode, failure: Failure) -> Self {
-        Self {
-            reason: CloseReason::new(code, failure.message.clone()),
-            error: Some(failure),
-        }
+        Self { reason: CloseReason::new(code, failure.message.clone()), error: Some(failure) }
     }
 }
 
 fn failure_of(error: &Error) -> Failure {
-    Failure {
-        kind: error.kind(),
-        message: error.to_string(),
-    }
+    Failure { kind: error.kind(), message: error.to_string() }
 }
 
 /// `retryAfterMs=…` in a close reason, at most a minute.

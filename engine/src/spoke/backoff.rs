@@ -12,10 +12,7 @@ pub(super) const STABLE: Duration = Duration::from_secs(60);
 /// The delay before an attempt, counted from one; `dice` is uniform in 0..1.
 pub(super) fn delay(reconnect: &Reconnect, attempt: u32, dice: f64) -> Duration {
     let doublings = attempt.saturating_sub(1).min(30);
-    let bound = reconnect
-        .min_delay
-        .saturating_mul(1 << doublings)
-        .min(reconnect.max_delay);
+    let bound = reconnect.min_delay.saturating_mul(1 << doublings).min(reconnect.max_delay);
     bound.mul_f64(dice)
 }
 
@@ -26,9 +23,7 @@ mod tests {
     #[test]
     fn the_bound_doubles_until_its_maximum() {
         let reconnect = Reconnect::default();
-        let bounds: Vec<u128> = (1..=9)
-            .map(|attempt| delay(&reconnect, attempt, 1.0).as_millis())
-            .collect();
+        let bounds: Vec<u128> = (1..=9).map(|attempt| delay(&reconnect, attempt, 1.0).as_millis()).collect();
         assert_eq!(bounds, [250, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
         assert_eq!(delay(&reconnect, u32::MAX, 0.5), Duration::from_secs(15));
         assert_eq!(delay(&reconnect, 1, 0.0), Duration::ZERO);

@@ -32,15 +32,7 @@ impl OpenGap {
             (false, false) => Direction::In,
         };
         let missing = topics.iter().cloned().collect();
-        Some(Self {
-            cause,
-            direction,
-            from_ms,
-            topics,
-            missing,
-            detained: String::new(),
-            spans: Vec::new(),
-        })
+        Some(Self { cause, direction, from_ms, topics, missing, detained: String::new(), spans: Vec::new() })
     }
 
     /// The link was lost again before the gap was over.
@@ -66,31 +58,12 @@ impl OpenGap {
 
     /// Keeps an event of the new link.
     pub(super) fn detain(&mut self, type_: &str, id: &str, payload: &str) {
-        self.spans
-            .push(EventSpan::write(&mut self.detained, type_, id, payload));
+        self.spans.push(EventSpan::write(&mut self.detained, type_, id, payload));
     }
 
     /// The gap as it is told, and what came behind it.
     pub(super) fn end(self, to_ms: u64) -> (Gap, String, Vec<EventSpan>) {
-        let Self {
-            cause,
-            direction,
-            from_ms,
-            topics,
-            detained,
-            spans,
-            ..
-        } = self;
-        (
-            Gap {
-                cause,
-                direction,
-                from_ms,
-                to_ms,
-                topics,
-            },
-            detained,
-            spans,
-        )
+        let Self { cause, direction, from_ms, topics, detained, spans, .. } = self;
+        (Gap { cause, direction, from_ms, to_ms, topics }, detained, spans)
     }
 }

@@ -3,25 +3,26 @@
 //! Invariants: the hub hears hello, then every topic, and, once it has admitted the link, events; nothing is read while the application falls behind; an event of this
 //! link is delivered after `open`, and after the gap that precedes it.
 
+mod hearing;
+mod saying;
+
 use std::future::poll_fn;
 use std::io::IoSlice;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
 use tokio::time::Sleep;
 
-use super::actor::{Held, SpokeActor};
+use super::actor::SpokeActor;
 use super::{Op, PeerKind, WRITE_BYTES, count};
-use crate::delivery::{Direction, Failure, Gap, GapCause, Notice};
-use crate::inbound::{self, Inbound};
+use crate::inbound;
 use crate::link::Link;
 use crate::mailbox::Batch;
-use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan, Limits};
-use crate::wire::control::{self, Control, Role};
+use crate::model::{CloseCode, CloseReason, ErrorKind};
+use crate::wire::control::{self, Role};
 
 /// A link is dead after so many heartbeats without a byte, in tenths. Source: the contract.
 const DEAD_AFTER_TENTHS: u32 = 25;
@@ -154,8 +155,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    // ---- The loop --------------------------------------------------------------------------------------------------------------
-
     /// Ready when the link has ended, or when other tasks should get a turn.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS_PER_TURN {
@@ -178,11 +177,7 @@ impl<'a> Session<'a> {
         if self.written == self.out.len() {
             return self.needs_flush && self.poll_flush(cx);
         }
-        match self
-            .link
-            .writer
-            .poll_write(cx, &[IoSlice::new(&self.out[self.written..])])
-        {
+        match self.link.writer.poll_write(cx, &[IoSlice::new(&self.out[self.written..])]) {
             Poll::Pending => false,
             Poll::Ready(Err(error)) => {
                 // What the hub said before it went is still to be read, its close frame above all.
@@ -220,10 +215,7 @@ impl<'a> Session<'a> {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         while self.end.is_none() && self.poll_read(&mut cx) {}
         self.end.get_or_insert_with(|| {
-            (
-                CloseReason::new(CloseCode::ABNORMAL, error.to_string()),
-                ErrorKind::ConnectionLost,
-            )
+            (CloseReason::new(CloseCode::ABNORMAL, error.to_string()), ErrorKind::ConnectionLost)
         });
     }
 
@@ -281,369 +273,6 @@ impl<'a> Session<'a> {
         result.is_ready()
     }
 
-    // ---- Outbound --------------------------------------------------------------------------------------------------------------
-
-    /// Encodes events until one write is full: first what waited for a link, then what comes.
-    fn fill(&mut self, cx: &mut Context<'_>) {
-        while self.out.len() - self.written < WRITE_BYTES {
-            if let Some(held) = self.next_held() {
-                self.out_cost += held.cost();
-                self.encode_event(&held.body);
-            } else if let Some((batch, mut ops)) = self.next.take() {
-                if let Some(op) = ops.next() {
-                    self.perform(op, &batch.text);
-                    self.next = Some((batch, ops));
-                }
-            } else if let Some(mut batch) = self.spoke.shared.mailbox.take() {
-                let ops = std::mem::take(&mut batch.ops).into_iter();
-                self.next = Some((batch, ops));
-            } else {
-                self.on_nothing_to_send();
-                if self.spoke.shared.mailbox.poll_some(cx).is_pending() {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Events wait until the link is admitted: one that is refused must not take them along.
-    fn next_held(&mut self) -> Option<Held> {
-        if self.is_admitted {
-            self.spoke.held.pop_front()
-        } else {
-            None
-        }
-    }
-
-    fn on_nothing_to_send(&mut self) {
-        self.say_goodbye();
-        self.spoke.answer_drains();
-        if self.written == self.out.len() && self.spoke.held.is_empty() {
-            self.spoke.answer_flushes();
-        }
-    }
-
-    fn perform(&mut self, op: Op, text: &str) {
-        match op {
-            Op::Publish(_) if !self.is_admitted => self.spoke.take_ops(text, [op]),
-            Op::Publish(span) => {
-                self.out_cost += span.body_len() + Limits::EVENT_OVERHEAD_BYTES;
-                self.encode_event(span.body(text));
-            }
-            Op::Listen { topic } => {
-                if self.spoke.subscriptions.listen(&topic) {
-                    self.subscribe(&topic);
-                    self.spoke.count_topics();
-                }
-            }
-            Op::Unlisten { topic } => {
-                if self.spoke.unlisten(&topic) {
-                    self.say(|text| control::write_unsubscribe(text, &topic));
-                }
-                self.spoke.count_topics();
-                self.end_gap_if_over();
-            }
-            other => self.spoke.command(other),
-        }
-    }
-
-    fn encode_event(&mut self, body: &str) {
-        let mask = self.dice.random();
-        self.link.framing.write_message(&mut self.out, body, mask);
-        self.sent += 1;
-        count(&self.spoke.shared.counters.sent, 1);
-    }
-
-    fn subscribe(&mut self, topic: &str) {
-        let n = self.spoke.subscriptions.send(topic);
-        self.say(|text| control::write_subscribe(text, topic, Some(n)));
-    }
-
-    fn say(&mut self, write: impl FnOnce(&mut String)) {
-        self.text.clear();
-        write(&mut self.text);
-        let mask = self.dice.random();
-        self.link.framing.write_message(&mut self.out, &self.text, mask);
-    }
-
-    fn ping(&mut self) {
-        let mask = self.dice.random();
-        if self.link.framing.write_ping(&mut self.out, b"", mask) {
-            self.pinged = Some(self.sent);
-        }
-    }
-
-    /// Once everything before `close()` is encoded, the link is ended in order.
-    fn say_goodbye(&mut self) {
-        let Some(closing) = self.spoke.closing.as_ref().filter(|_| self.spoke.held.is_empty()) else {
-            return;
-        };
-        if std::mem::replace(&mut self.close_sent, true) {
-            return;
-        }
-        let reason = closing.reason.clone();
-        let mask = self.dice.random();
-        if !self
-            .link
-            .framing
-            .write_close(&mut self.out, reason.code, &reason.reason, mask)
-            && self.written == self.out.len()
-        {
-            self.end = Some((reason, ErrorKind::Closed));
-        }
-    }
-
-    // ---- Inbound ---------------------------------------------------------------------------------------------------------------
-
-    fn on_inbound(&mut self, inbound: Inbound, text: &str) {
-        match inbound {
-            Inbound::Event(span) => self.on_event(span, text),
-            Inbound::Control(control) => self.on_control(control),
-            Inbound::IgnoredControl => count(&self.spoke.shared.counters.ignored_controls, 1),
-            Inbound::Malformed(what) => self.on_malformed(what),
-            Inbound::Ping(data) => {
-                let mask = self.dice.random();
-                self.link.framing.write_pong(&mut self.out, &data, mask);
-            }
-            Inbound::Pong => self.on_pong(),
-            Inbound::Closing(reason) => self.on_closing(reason),
-            Inbound::Ended(ending) => {
-                let kind = if ending.is_violation {
-                    ErrorKind::Protocol
-                } else {
-                    ErrorKind::ConnectionLost
-                };
-                if ending.is_violation {
-                    self.write_last_frame(&ending.reason);
-                }
-                self.end.get_or_insert((ending.reason, kind));
-            }
-        }
-    }
-
-    fn on_event(&mut self, span: EventSpan, text: &str) {
-        let shared = &self.spoke.shared;
-        count(&shared.counters.received, 1);
-        // The first envelope is no hello: the hub is plain.
-        self.take_for_plain();
-        if !self.spoke.subscriptions.is_wanted(span.topic(text)) {
-            return count(&self.spoke.shared.counters.unwanted, 1);
-        }
-        if let Some(gap) = &mut self.spoke.gap {
-            gap.detain(span.type_(text), span.id(text), span.payload(text));
-            return self.end_gap_if_over();
-        }
-        self.deliver(&span, text);
-    }
-
-    fn deliver(&self, span: &EventSpan, text: &str) {
-        let shared = &self.spoke.shared;
-        count(&shared.counters.delivered, 1);
-        shared
-            .delivery
-            .event(0, span.type_(text), span.id(text), span.payload(text));
-    }
-
-    fn on_control(&mut self, control: Control) {
-        match control {
-            Control::Hello { .. } => self.on_hello(),
-            Control::Subscribed { topic, n } => {
-                let answers = self.spoke.subscriptions.acknowledged(&topic, n);
-                self.settle(&topic, answers);
-            }
-            Control::Refused {
-                topic,
-                n,
-                is_publish,
-                code,
-                reason,
-            } => self.on_refused(&topic, n, is_publish, &code, &reason),
-            Control::Gap { from, to, topics } => self.on_upstream_gap(from, to, topics),
-            Control::Ping { t } => self.say(|text| control::write_pong(text, &t)),
-            Control::Pong => {}
-            // Only a spoke may say these.
-            Control::Subscribe { .. } | Control::Unsubscribe { .. } => {
-                count(&self.spoke.shared.counters.ignored_controls, 1);
-            }
-        }
-    }
-
-    fn on_hello(&mut self) {
-        if self.phase == Phase::Native {
-            return count(&self.spoke.shared.counters.ignored_controls, 1);
-        }
-        self.phase = Phase::Native;
-        self.hello_deadline = None;
-        self.spoke.subscriptions.forget_writes();
-        self.admit();
-    }
-
-    fn on_refused(&mut self, topic: &str, n: Option<u64>, is_publish: bool, code: &str, reason: &str) {
-        let kind = match code {
-            "FORBIDDEN" => ErrorKind::Forbidden,
-            "LIMIT" => ErrorKind::Limit,
-            _ => ErrorKind::Refused,
-        };
-        let what = if is_publish { "publishing to" } else { "subscribing to" };
-        let message = format!("the hub refused {what} {topic:?}: {code}: {reason}");
-        if !is_publish {
-            let failure = Failure {
-                kind,
-                message: message.clone(),
-            };
-            let answers = self.spoke.subscriptions.refused(topic, n, &failure);
-            self.settle(topic, answers);
-        }
-        self.spoke.raise(kind, message, 1);
-    }
-
-    fn settle(&mut self, topic: &str, answers: Vec<Notice>) {
-        self.spoke.tell(answers);
-        if let Some(gap) = &mut self.spoke.gap {
-            gap.settle(topic);
-            self.end_gap_if_over();
-        }
-    }
-
-    fn on_upstream_gap(&mut self, from_ms: u64, to_ms: u64, topics: Vec<Box<str>>) {
-        let topics: Vec<_> = topics
-            .into_iter()
-            .filter(|topic| self.spoke.subscriptions.is_wanted(topic))
-            .collect();
-        if !topics.is_empty() {
-            count(&self.spoke.shared.counters.gaps, 1);
-            self.spoke.tell([Notice::Gap(Gap {
-                cause: GapCause::Upstream,
-                direction: Direction::In,
-                from_ms,
-                to_ms,
-                topics,
-            })]);
-        }
-    }
-
-    fn on_malformed(&mut self, what: String) {
-        count(&self.spoke.shared.counters.malformed, 1);
-        self.take_for_plain();
-        let now = Instant::now();
-        let (since, times) = &mut self.malformed;
-        if since.is_none_or(|since| now - since > Duration::from_secs(60)) {
-            (*since, *times) = (Some(now), 0);
-        }
-        *times += 1;
-        let max = self.spoke.shared.config.limits.max_malformed_per_minute;
-        let is_too_much = *times > max;
-        self.spoke.raise(ErrorKind::Malformed, what, 1);
-        if is_too_much {
-            let reason = CloseReason::new(
-                CloseCode::POLICY,
-                format!("more than {max} malformed messages in a minute"),
-            );
-            self.write_last_frame(&reason);
-            self.end = Some((reason, ErrorKind::Malformed));
-        }
-    }
-
-    /// A Pong that overtakes the answer to hello comes from a hub that knows no hello.
-    fn on_pong(&mut self) {
-        if let Some(received) = self.pinged.take() {
-            self.proven = received;
-        }
-        self.take_for_plain();
-    }
-
-    fn on_closing(&mut self, reason: CloseReason) {
-        if self.close_sent {
-            let ours = self
-                .spoke
-                .closing
-                .as_ref()
-                .map_or(reason, |closing| closing.reason.clone());
-            self.end = Some((ours, ErrorKind::Closed));
-            return;
-        }
-        self.write_last_frame(&CloseReason::new(reason.code, ""));
-        let kind = match reason.code {
-            CloseCode::TOO_SLOW => ErrorKind::SlowConsumer,
-            CloseCode::REFUSED => ErrorKind::Forbidden,
-            CloseCode::NOT_IDENTIFIED => ErrorKind::NotIdentified,
-            CloseCode::PROTOCOL | CloseCode::NOT_UTF8 => ErrorKind::Protocol,
-            CloseCode::TOO_LARGE => ErrorKind::MessageTooLarge,
-            _ => ErrorKind::ConnectionLost,
-        };
-        self.end = Some((reason, kind));
-    }
-
-    /// Says why, if the link takes it without waiting, and only between frames.
-    fn write_last_frame(&mut self, reason: &CloseReason) {
-        if self.written > 0 {
-            return;
-        }
-        let mut frame = Vec::new();
-        let mask = self.dice.random();
-        if self
-            .link
-            .framing
-            .write_close(&mut frame, reason.code, &reason.reason, mask)
-        {
-            let mut cx = Context::from_waker(std::task::Waker::noop());
-            let _too_late = self.link.writer.poll_write(&mut cx, &[IoSlice::new(&frame)]);
-            let _too_late = self.link.writer.poll_flush(&mut cx);
-        }
-    }
-
-    // ---- Admission and gaps ----------------------------------------------------------------------------------------------------
-
-    fn take_for_plain(&mut self) {
-        if self.phase != Phase::Unknown {
-            return;
-        }
-        self.hello_deadline = None;
-        if self.spoke.shared.config.peer == PeerKind::Native {
-            let reason = CloseReason::new(CloseCode::PROTOCOL, "the hub did not say hello, and peer is \"native\"");
-            self.write_last_frame(&reason);
-            self.end = Some((reason, ErrorKind::NoHello));
-            return;
-        }
-        self.phase = Phase::Plain;
-        self.admit();
-        if self.written == self.out.len() {
-            self.confirm_writes();
-        }
-    }
-
-    fn admit(&mut self) {
-        if !std::mem::replace(&mut self.is_admitted, true) {
-            let shared = &self.spoke.shared;
-            shared.bound.store(shared.config.max_pending, Ordering::Relaxed);
-            let is_native = self.phase == Phase::Native;
-            self.spoke.tell([Notice::Open {
-                is_reconnected: self.is_reconnected,
-                is_native,
-            }]);
-            self.end_gap_if_over();
-        }
-    }
-
-    fn end_gap_if_over(&mut self) {
-        if !self.is_admitted {
-            return;
-        }
-        let Some(gap) = self.spoke.gap.take_if(|gap| gap.is_over()) else {
-            return;
-        };
-        let (gap, text, spans) = gap.end(now_ms());
-        count(&self.spoke.shared.counters.gaps, 1);
-        self.spoke.tell([Notice::Gap(gap)]);
-        for span in spans {
-            if self.spoke.subscriptions.is_wanted(span.topic(&text)) {
-                self.deliver(&span, &text);
-            }
-        }
-    }
-
-    // ---- Time ------------------------------------------------------------------------------------------------------------------
-
     fn on_time(&mut self) {
         let now = Instant::now();
         if self.hello_deadline.is_some_and(|deadline| now >= deadline) {
@@ -680,19 +309,12 @@ impl<'a> Session<'a> {
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let closing = self.spoke.closing.as_ref().map(|closing| closing.deadline);
-        let deadlines = [
-            self.hello_deadline,
-            closing,
-            self.spoke.meter.next_due(),
-            Some(self.next_heartbeat),
-        ];
+        let deadlines = [self.hello_deadline, closing, self.spoke.meter.next_due(), Some(self.next_heartbeat)];
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
             return Poll::Pending;
         };
         let deadline = tokio::time::Instant::from_std(deadline);
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if timer.deadline() != deadline {
             timer.as_mut().reset(deadline);
         }
@@ -719,7 +341,5 @@ impl<'a> Session<'a> {
 }
 
 fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

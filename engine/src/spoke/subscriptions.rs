@@ -44,10 +44,7 @@ impl Subscriptions {
     pub(super) fn unlisten(&mut self, topic: &str) -> (bool, Vec<Notice>) {
         let stage = self.topics.remove(topic);
         let failure = not_subscribed(topic);
-        (
-            matches!(stage, Some(Stage::Sent(_) | Stage::Active(_))),
-            self.answer(topic, &Err(failure)),
-        )
+        (matches!(stage, Some(Stage::Sent(_) | Stage::Active(_))), self.answer(topic, &Err(failure)))
     }
 
     pub(super) fn is_wanted(&self, topic: &str) -> bool {
@@ -65,10 +62,7 @@ impl Subscriptions {
 
     /// The topics whose events came on this link until now.
     pub(super) fn active(&self) -> Vec<Box<str>> {
-        let active = self
-            .topics
-            .iter()
-            .filter(|(_, stage)| matches!(stage, Stage::Active(_)));
+        let active = self.topics.iter().filter(|(_, stage)| matches!(stage, Stage::Active(_)));
         active.map(|(topic, _)| topic.clone()).collect()
     }
 
@@ -139,31 +133,18 @@ impl Subscriptions {
     /// Nobody will be answered any more.
     pub(super) fn fail_all(&mut self, failure: &Failure) -> Vec<Notice> {
         let waiters = std::mem::take(&mut self.waiters).into_iter();
-        waiters
-            .map(|(_, token)| Notice::Confirmed {
-                token,
-                outcome: Err(failure.clone()),
-            })
-            .collect()
+        waiters.map(|(_, token)| Notice::Confirmed { token, outcome: Err(failure.clone()) }).collect()
     }
 
     fn answer(&mut self, topic: &str, outcome: &Result<bool, Failure>) -> Vec<Notice> {
         let answered = self.waiters.extract_if(.., |(waiting, _)| **waiting == *topic);
-        answered
-            .map(|(_, token)| Notice::Confirmed {
-                token,
-                outcome: outcome.clone(),
-            })
-            .collect()
+        answered.map(|(_, token)| Notice::Confirmed { token, outcome: outcome.clone() }).collect()
     }
 }
 
 fn not_subscribed(topic: &str) -> Failure {
     let message = format!("nobody listens to {topic:?}; add a listener before ready(topic)");
-    Failure {
-        kind: ErrorKind::NotSubscribed,
-        message,
-    }
+    Failure { kind: ErrorKind::NotSubscribed, message }
 }
 
 #[cfg(test)]
@@ -188,14 +169,8 @@ mod tests {
         let second = subscriptions.send("a:");
         assert!(subscriptions.confirm("a:".into(), 9).is_none());
         assert!(subscriptions.acknowledged("a:", Some(first)).is_empty());
-        assert_eq!(
-            outcomes(subscriptions.acknowledged("a:", Some(second))),
-            [(9, Some(true))]
-        );
-        assert_eq!(
-            outcomes(subscriptions.confirm("a:".into(), 10).into_iter().collect()),
-            [(10, Some(true))]
-        );
+        assert_eq!(outcomes(subscriptions.acknowledged("a:", Some(second))), [(9, Some(true))]);
+        assert_eq!(outcomes(subscriptions.confirm("a:".into(), 10).into_iter().collect()), [(10, Some(true))]);
     }
 
     #[test]
@@ -206,10 +181,7 @@ mod tests {
         let (was_told, notices) = subscriptions.unlisten("a:");
         assert!(!was_told);
         assert_eq!(outcomes(notices), [(1, None)]);
-        assert_eq!(
-            outcomes(subscriptions.confirm("a:".into(), 2).into_iter().collect()),
-            [(2, None)]
-        );
+        assert_eq!(outcomes(subscriptions.confirm("a:".into(), 2).into_iter().collect()), [(2, None)]);
     }
 
     #[test]

@@ -32,19 +32,10 @@ fn end(stream: DuplexStream, limits: &Limits, to_us: Farewell, to_peer: Farewell
     let (read, write) = split(stream);
     let decoder = Framing::Length.peer_decoder(limits.max_message_bytes);
     Link {
-        reader: Box::new(MemoryReader {
-            inner: StreamReader::new(read, decoder, Vec::new()),
-            to_us,
-        }),
-        writer: Box::new(MemoryWriter {
-            inner: StreamWriter::new(write),
-            to_peer,
-        }),
+        reader: Box::new(MemoryReader { inner: StreamReader::new(read, decoder, Vec::new()), to_us }),
+        writer: Box::new(MemoryWriter { inner: StreamWriter::new(write), to_peer }),
         framing: Framing::Length,
-        peer: Peer {
-            transport: "memory",
-            ..Peer::default()
-        },
+        peer: Peer { transport: "memory", ..Peer::default() },
     }
 }
 
@@ -108,14 +99,7 @@ impl Connect for MemoryConnector {
         let is_taken = self.hub.add(theirs);
         Box::pin(async move {
             let error = Error::new(ErrorKind::Connect, "the hub is closed");
-            if is_taken {
-                Ok(ours)
-            } else {
-                Err(ConnectError {
-                    error,
-                    is_terminal: false,
-                })
-            }
+            if is_taken { Ok(ours) } else { Err(ConnectError { error, is_terminal: false }) }
         })
     }
 }

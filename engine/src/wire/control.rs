@@ -20,13 +20,7 @@ pub enum Control {
     /// A subscription is active.
     Subscribed { topic: Box<str>, n: Option<u64> },
     /// A subscription or publication was refused.
-    Refused {
-        topic: Box<str>,
-        n: Option<u64>,
-        is_publish: bool,
-        code: String,
-        reason: String,
-    },
+    Refused { topic: Box<str>, n: Option<u64>, is_publish: bool, code: String, reason: String },
     /// The hub may have missed events of these topics.
     Gap { from: u64, to: u64, topics: Vec<Box<str>> },
     /// A ping for peers without transport pings.
@@ -93,20 +87,8 @@ pub fn decode(type_: &str, payload: &str) -> Option<Control> {
             Some(Control::Hello { version, features })
         }
         "__refused" => {
-            let RefusedPayload {
-                topic,
-                n,
-                kind,
-                code,
-                reason,
-            } = serde_json::from_str(payload).ok()?;
-            Some(Control::Refused {
-                topic,
-                n,
-                is_publish: kind == "publish",
-                code,
-                reason,
-            })
+            let RefusedPayload { topic, n, kind, code, reason } = serde_json::from_str(payload).ok()?;
+            Some(Control::Refused { topic, n, is_publish: kind == "publish", code, reason })
         }
         "__gap" => {
             let GapPayload { from, to, topics } = serde_json::from_str(payload).ok()?;
@@ -211,10 +193,7 @@ mod tests {
     fn a_subscribe_is_the_bytes_of_the_vector() {
         let mut out = String::new();
         write_subscribe(&mut out, "chat.msg:r1", None);
-        assert_eq!(
-            out,
-            r#"{"type":"__subscribe","id":"","payload":{"topic":"chat.msg:r1"}}"#
-        );
+        assert_eq!(out, r#"{"type":"__subscribe","id":"","payload":{"topic":"chat.msg:r1"}}"#);
         assert_eq!(out.len(), 0x40);
     }
 
@@ -222,31 +201,13 @@ mod tests {
     fn what_is_written_reads_back() {
         let mut out = String::new();
         write_subscribe(&mut out, "a\"b:c", Some(7));
-        assert_eq!(
-            reread(&out),
-            Some(Control::Subscribe {
-                topic: "a\"b:c".into(),
-                n: Some(7)
-            })
-        );
+        assert_eq!(reread(&out), Some(Control::Subscribe { topic: "a\"b:c".into(), n: Some(7) }));
         out.clear();
         write_subscribed(&mut out, "a:b", Some(7));
-        assert_eq!(
-            reread(&out),
-            Some(Control::Subscribed {
-                topic: "a:b".into(),
-                n: Some(7)
-            })
-        );
+        assert_eq!(reread(&out), Some(Control::Subscribed { topic: "a:b".into(), n: Some(7) }));
         out.clear();
         write_hello(&mut out, Role::Hub, &["ping"]);
-        assert_eq!(
-            reread(&out),
-            Some(Control::Hello {
-                version: 1,
-                features: vec!["ping".into()]
-            })
-        );
+        assert_eq!(reread(&out), Some(Control::Hello { version: 1, features: vec!["ping".into()] }));
         out.clear();
         write_refused(&mut out, "a:b", Some(1), "LIMIT", "too many");
         assert!(matches!(reread(&out), Some(Control::Refused { is_publish: false, .. })));

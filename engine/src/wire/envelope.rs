@@ -47,11 +47,7 @@ pub fn decode(message: &str) -> Result<Envelope<'_>, Malformed> {
         return Err(Malformed(serde::de::Error::custom("expected a JSON object")));
     }
     let wire: Wire<'_> = serde_json::from_str(message)?;
-    Ok(Envelope {
-        type_: wire.type_,
-        id: wire.id,
-        payload: wire.payload.map_or("null", RawValue::get),
-    })
+    Ok(Envelope { type_: wire.type_, id: wire.id, payload: wire.payload.map_or("null", RawValue::get) })
 }
 
 /// Appends everything of an envelope that stands before its payload; the payload and `}` follow.
@@ -87,11 +83,7 @@ fn write_escaped(out: &mut String, text: &str) {
             control if control < ' ' => {
                 let code = control as u32;
                 out.push_str("\\u00");
-                out.extend(
-                    [code >> 4, code & 15]
-                        .iter()
-                        .filter_map(|digit| char::from_digit(*digit, 16)),
-                );
+                out.extend([code >> 4, code & 15].iter().filter_map(|digit| char::from_digit(*digit, 16)));
             }
             other => out.push(other),
         }
@@ -139,14 +131,9 @@ mod tests {
 
     #[test]
     fn the_payload_is_untouched() {
-        for payload in [
-            "123456789012345678901234567890",
-            r#""\ud800\u0041""#,
-            r#"{"a":1,"a":2}"#,
-            "1e400",
-            "-0",
-            "\"\u{2028}\"",
-        ] {
+        for payload in
+            ["123456789012345678901234567890", r#""\ud800\u0041""#, r#"{"a":1,"a":2}"#, "1e400", "-0", "\"\u{2028}\""]
+        {
             let message = format!(r#"{{"type":"a","id":"","payload":{payload}}}"#);
             assert_eq!(decode(&message).expect("legal").payload, payload);
         }

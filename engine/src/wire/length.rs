@@ -32,10 +32,7 @@ impl Decoder {
     /// A decoder that refuses messages above `max` bytes.
     #[must_use]
     pub fn new(max: usize) -> Self {
-        Self {
-            partial: Partial::default(),
-            max,
-        }
+        Self { partial: Partial::default(), max }
     }
 
     /// Bytes kept of a frame that is not complete.
@@ -84,10 +81,9 @@ impl Decoder {
     fn checked_len(&self, bytes: &[u8]) -> Result<Option<usize>, FrameError> {
         match frame_len(bytes) {
             Some(HEADER_LEN) => Err(FrameError::Protocol("a frame of length 0")),
-            Some(len) if len - HEADER_LEN > self.max => Err(FrameError::TooLarge {
-                len: (len - HEADER_LEN) as u64,
-                max: self.max,
-            }),
+            Some(len) if len - HEADER_LEN > self.max => {
+                Err(FrameError::TooLarge { len: (len - HEADER_LEN) as u64, max: self.max })
+            }
             other => Ok(other),
         }
     }

@@ -101,12 +101,7 @@ impl Header {
             len += 4;
             Some(bytes.get(len - 4..len)?.try_into().ok()?)
         };
-        Some(Self {
-            first,
-            mask,
-            len,
-            payload_len,
-        })
+        Some(Self { first, mask, len, payload_len })
     }
 
     fn opcode(self) -> u8 {
@@ -184,9 +179,7 @@ impl Decoder {
         sink: &mut dyn FnMut(Item<'_>),
     ) -> Result<&'a mut [u8], FrameError> {
         // One byte at a time until the header is known: at most 14 of them.
-        let want = self
-            .checked_header(self.partial.bytes())?
-            .map_or(self.partial.len() + 1, |(_, len)| len);
+        let want = self.checked_header(self.partial.bytes())?.map_or(self.partial.len() + 1, |(_, len)| len);
         let rest = self.partial.fill(want, input);
         if let Some((header, len)) = self.checked_header(self.partial.bytes())?
             && len == self.partial.len()
@@ -208,22 +201,13 @@ impl Decoder {
         };
         if header.is_control() {
             if header.payload_len > MAX_CONTROL_LEN as u64 || !header.is_final() {
-                return Err(FrameError::Protocol(
-                    "a control frame is fragmented or longer than 125 bytes",
-                ));
+                return Err(FrameError::Protocol("a control frame is fragmented or longer than 125 bytes"));
             }
         } else {
-            let held = if header.opcode() == OP_CONTINUATION {
-                self.message.len() as u64
-            } else {
-                0
-            };
+            let held = if header.opcode() == OP_CONTINUATION { self.message.len() as u64 } else { 0 };
             let total = held.saturating_add(header.payload_len);
             if total > self.max as u64 {
-                return Err(FrameError::TooLarge {
-                    len: total,
-                    max: self.max,
-                });
+                return Err(FrameError::TooLarge { len: total, max: self.max });
             }
         }
         Ok(Some((header, header.len + header.payload_len as usize)))
@@ -241,9 +225,9 @@ impl Decoder {
                 Err(FrameError::Protocol("a new message inside a fragmented one"))
             }
             OP_CONTINUATION | OP_TEXT | OP_BINARY | OP_CLOSE | OP_PING | OP_PONG => match bytes.get(1) {
-                Some(second) if (second & MASKED != 0) != self.expects_mask => Err(FrameError::Protocol(
-                    "a client must mask its frames and a server must not",
-                )),
+                Some(second) if (second & MASKED != 0) != self.expects_mask => {
+                    Err(FrameError::Protocol("a client must mask its frames and a server must not"))
+                }
                 _ => Ok(()),
             },
             _ => Err(FrameError::Protocol("an unknown opcode")),
@@ -296,9 +280,7 @@ fn give(opcode: u8, message: &[u8], sink: &mut dyn FnMut(Item<'_>)) -> Result<()
         sink(Item::Binary(message));
         return Ok(());
     }
-    sink(Item::Text(
-        std::str::from_utf8(message).map_err(|_| FrameError::NotUtf8)?,
-    ));
+    sink(Item::Text(std::str::from_utf8(message).map_err(|_| FrameError::NotUtf8)?));
     Ok(())
 }
 

@@ -37,9 +37,7 @@ impl WebSocketConnector {
     /// A connector for any number of attempts.
     #[must_use]
     pub fn new(config: ClientConfig) -> Self {
-        Self {
-            config: Arc::new(config),
-        }
+        Self { config: Arc::new(config) }
     }
 }
 
@@ -56,22 +54,13 @@ async fn dial(config: &ClientConfig, to: &Destination) -> Result<Link, ConnectEr
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
     let (request, key) = request(config, to).map_err(terminal)?;
     let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|error| {
-        temporary(Error::with_source(
-            ErrorKind::Connect,
-            format!("cannot connect to {host}:{port}"),
-            error,
-        ))
+        temporary(Error::with_source(ErrorKind::Connect, format!("cannot connect to {host}:{port}"), error))
     })?;
     let broken =
         |error: std::io::Error| temporary(Error::with_source(ErrorKind::Connect, format!("{host}:{port}"), error));
     stream.set_nodelay(true).map_err(broken)?;
     let remote = stream.peer_addr().ok();
-    let peer = Peer {
-        transport: "websocket",
-        remote_address: remote,
-        url: Some(to.url.clone()),
-        ..Peer::default()
-    };
+    let peer = Peer { transport: "websocket", remote_address: remote, url: Some(to.url.clone()), ..Peer::default() };
     if !is_tls {
         let mut stream = stream;
         let early = shake(&mut stream, &request, &key).await?;
@@ -109,21 +98,13 @@ where
 
 fn parse_url(url: &str) -> Result<(Uri, String), Error> {
     let bad = |why: &str| {
-        Error::new(
-            ErrorKind::InvalidOption,
-            format!("url {url:?}: {why}; expected ws://host:port/path or wss://…"),
-        )
+        Error::new(ErrorKind::InvalidOption, format!("url {url:?}: {why}; expected ws://host:port/path or wss://…"))
     };
     let uri: Uri = url.parse().map_err(|_| bad("not a URL"))?;
     if !matches!(uri.scheme_str(), Some("ws" | "wss")) {
         return Err(bad("the scheme is not ws or wss"));
     }
-    let host = uri
-        .host()
-        .ok_or_else(|| bad("no host"))?
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_owned();
+    let host = uri.host().ok_or_else(|| bad("no host"))?.trim_start_matches('[').trim_end_matches(']').to_owned();
     Ok((uri, host))
 }
 
@@ -133,9 +114,7 @@ fn request(config: &ClientConfig, to: &Destination) -> Result<(Vec<u8>, String),
     let mut request = to.url.as_str().into_client_request().map_err(|error| invalid(&error))?;
     for (name, value) in &to.headers {
         let name: HeaderName = name.parse().map_err(|_| invalid(&format!("header name {name:?}")))?;
-        let value: HeaderValue = value
-            .parse()
-            .map_err(|_| invalid(&format!("value of header {name:?}")))?;
+        let value: HeaderValue = value.parse().map_err(|_| invalid(&format!("value of header {name:?}")))?;
         request.headers_mut().append(name, value);
     }
     if !config.protocols.is_empty() {
@@ -150,13 +129,8 @@ async fn shake<S>(io: &mut S, request: &[u8], key: &str) -> Result<Vec<u8>, Conn
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let broken = |error: HeadError| {
-        temporary(Error::with_source(
-            ErrorKind::Handshake,
-            "no WebSocket handshake",
-            error,
-        ))
-    };
+    let broken =
+        |error: HeadError| temporary(Error::with_source(ErrorKind::Handshake, "no WebSocket handshake", error));
     io.write_all(request).await.map_err(|error| broken(error.into()))?;
     io.flush().await.map_err(|error| broken(error.into()))?;
     let (bytes, early) = head::read_head(io).await.map_err(broken)?;
@@ -173,23 +147,13 @@ fn check(response: &Response<()>, key: &str) -> Result<(), ConnectError> {
             StatusCode::FORBIDDEN => ErrorKind::Forbidden,
             _ => ErrorKind::Handshake,
         };
-        let is_terminal = matches!(
-            status,
-            StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND
-        );
-        let error = Error::new(
-            kind,
-            format!("the server answered {status} instead of a WebSocket handshake"),
-        );
+        let is_terminal = matches!(status, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
+        let error = Error::new(kind, format!("the server answered {status} instead of a WebSocket handshake"));
         return Err(ConnectError { error, is_terminal });
     }
-    let accept = response
-        .headers()
-        .get("sec-websocket-accept")
-        .map(HeaderValue::as_bytes);
-    let is_websocket = head::tokens(response.headers(), "upgrade")
-        .iter()
-        .any(|token| token.eq_ignore_ascii_case("websocket"));
+    let accept = response.headers().get("sec-websocket-accept").map(HeaderValue::as_bytes);
+    let is_websocket =
+        head::tokens(response.headers(), "upgrade").iter().any(|token| token.eq_ignore_ascii_case("websocket"));
     if !is_websocket || accept != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
         let message = "the server's answer is not the one to our WebSocket handshake";
         return Err(temporary(Error::new(ErrorKind::Handshake, message)));
@@ -208,15 +172,9 @@ fn is_certificate_error(error: &std::io::Error) -> bool {
 }
 
 fn terminal(error: Error) -> ConnectError {
-    ConnectError {
-        error,
-        is_terminal: true,
-    }
+    ConnectError { error, is_terminal: true }
 }
 
 fn temporary(error: Error) -> ConnectError {
-    ConnectError {
-        error,
-        is_terminal: false,
-    }
+    ConnectError { error, is_terminal: false }
 }

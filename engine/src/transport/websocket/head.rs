@@ -12,11 +12,7 @@ pub(super) enum HeadError {
     Io(#[from] std::io::Error),
     #[error("the connection ended before the end of the head")]
     Ended,
-    #[error(
-        "a head of more than {} bytes or {} lines",
-        Limits::MAX_HEAD_BYTES,
-        Limits::MAX_HEADERS
-    )]
+    #[error("a head of more than {} bytes or {} lines", Limits::MAX_HEAD_BYTES, Limits::MAX_HEADERS)]
     TooLarge,
     #[error("not HTTP/1.1: {0}")]
     Malformed(String),
@@ -32,11 +28,7 @@ pub(super) async fn read_head<S: AsyncRead + Unpin>(io: &mut S) -> Result<(Vec<u
         }
         if let Some(end) = end_of_head(&bytes[searched..]) {
             let early = bytes.split_off(searched + end);
-            return if bytes.len() > Limits::MAX_HEAD_BYTES {
-                Err(HeadError::TooLarge)
-            } else {
-                Ok((bytes, early))
-            };
+            return if bytes.len() > Limits::MAX_HEAD_BYTES { Err(HeadError::TooLarge) } else { Ok((bytes, early)) };
         }
         if bytes.len() > Limits::MAX_HEAD_BYTES {
             return Err(HeadError::TooLarge);
@@ -45,10 +37,7 @@ pub(super) async fn read_head<S: AsyncRead + Unpin>(io: &mut S) -> Result<(Vec<u
 }
 
 fn end_of_head(bytes: &[u8]) -> Option<usize> {
-    bytes
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .map(|position| position + 4)
+    bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|position| position + 4)
 }
 
 pub(super) fn parse_request(head: &[u8]) -> Result<Request<()>, HeadError> {
@@ -56,11 +45,7 @@ pub(super) fn parse_request(head: &[u8]) -> Result<Request<()>, HeadError> {
     let mut parsed = httparse::Request::new(&mut lines);
     parsed.parse(head).map_err(parse_error)?;
     let uri: Uri = parsed.path.unwrap_or_default().parse().map_err(malformed)?;
-    let version = if parsed.version == Some(1) {
-        http::Version::HTTP_11
-    } else {
-        http::Version::HTTP_10
-    };
+    let version = if parsed.version == Some(1) { http::Version::HTTP_11 } else { http::Version::HTTP_10 };
     let mut request = Request::builder()
         .method(parsed.method.unwrap_or_default())
         .uri(uri)
@@ -75,10 +60,7 @@ pub(super) fn parse_response(head: &[u8]) -> Result<Response<()>, HeadError> {
     let mut lines = [httparse::EMPTY_HEADER; Limits::MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut lines);
     parsed.parse(head).map_err(parse_error)?;
-    let mut response = Response::builder()
-        .status(parsed.code.unwrap_or_default())
-        .body(())
-        .map_err(malformed)?;
+    let mut response = Response::builder().status(parsed.code.unwrap_or_default()).body(()).map_err(malformed)?;
     *response.headers_mut() = header_map(parsed.headers)?;
     Ok(response)
 }
@@ -125,13 +107,8 @@ mod tests {
             let mut far = far;
             read_head(&mut far).await.map(|(head, _)| head)
         });
-        tokio::io::AsyncWriteExt::write_all(&mut near, &text[..text.len() - 2])
-            .await
-            .expect("the reader reads");
-        assert_eq!(
-            reading.await.expect("no panic").expect("a head"),
-            text[..text.len() - 2]
-        );
+        tokio::io::AsyncWriteExt::write_all(&mut near, &text[..text.len() - 2]).await.expect("the reader reads");
+        assert_eq!(reading.await.expect("no panic").expect("a head"), text[..text.len() - 2]);
         let (head, early) = read_head(&mut &text[..]).await.expect("a head");
         assert_eq!((head.len(), &early[..]), (text.len() - 2, &b"\x81\x00"[..]));
     }
@@ -153,9 +130,6 @@ mod tests {
     fn a_head_has_a_largest_number_of_lines() {
         let head = |lines: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(lines));
         assert!(parse_request(head(Limits::MAX_HEADERS).as_bytes()).is_ok());
-        assert!(matches!(
-            parse_request(head(Limits::MAX_HEADERS + 1).as_bytes()),
-            Err(HeadError::TooLarge)
-        ));
+        assert!(matches!(parse_request(head(Limits::MAX_HEADERS + 1).as_bytes()), Err(HeadError::TooLarge)));
     }
 }

@@ -70,9 +70,7 @@ pub struct Bound {
 
 impl std::fmt::Debug for Bound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bound")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
+        f.debug_struct("Bound").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -84,10 +82,7 @@ pub async fn bind(config: ListenConfig) -> Result<Bound, Error> {
     let tls = config.tls.as_ref().map(ServerTls::acceptor).transpose()?;
     let place = format!("{}:{}", config.host, config.port);
     let failed = |error: io::Error| Error::with_source(ErrorKind::Listen, format!("cannot listen on {place}"), error);
-    let address = lookup_host((config.host.as_str(), config.port))
-        .await
-        .map_err(failed)?
-        .next();
+    let address = lookup_host((config.host.as_str(), config.port)).await.map_err(failed)?.next();
     let address = address.ok_or_else(|| Error::new(ErrorKind::Listen, format!("{place} has no address")))?;
     if !config.anyone && !address.ip().is_loopback() {
         let message = format!(
@@ -97,20 +92,11 @@ pub async fn bind(config: ListenConfig) -> Result<Bound, Error> {
     }
     let listener = listen(address, config.reuse_port).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    Ok(Bound {
-        listener,
-        address,
-        tls,
-        config,
-    })
+    Ok(Bound { listener, address, tls, config })
 }
 
 fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     #[cfg(unix)]
     {
         // A restarted hub gets its port back at once.
@@ -121,10 +107,7 @@ fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     }
     #[cfg(not(unix))]
     if reuse_port {
-        return Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            "reusePort is not available on this system",
-        ));
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "reusePort is not available on this system"));
     }
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -146,11 +129,7 @@ impl Bound {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => format!("[{ip}]"),
         };
-        format!(
-            "{scheme}://{host}:{}{}",
-            self.address.port(),
-            self.config.path.as_deref().unwrap_or("/")
-        )
+        format!("{scheme}://{host}:{}{}", self.address.port(), self.config.path.as_deref().unwrap_or("/"))
     }
 
     /// Accepts until the task is aborted.
@@ -171,10 +150,7 @@ impl Bound {
                 }
                 // The peer was gone before we came to it.
                 Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
-                    ) => {}
+                    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}
                 Err(error) => {
                     let message =
                         "cannot accept connections for now, trying again; raise the limit of open files if it lasts";
@@ -281,17 +257,11 @@ impl Server {
     }
 
     fn check(&self, request: &Request<()>) -> Result<http::Response<()>, (StatusCode, &'static str)> {
-        if self
-            .config
-            .path
-            .as_deref()
-            .is_some_and(|path| path != request.uri().path())
-        {
+        if self.config.path.as_deref().is_some_and(|path| path != request.uri().path()) {
             return Err((StatusCode::NOT_FOUND, "no such path"));
         }
-        let is_upgrade = head::tokens(request.headers(), "upgrade")
-            .iter()
-            .any(|token| token.eq_ignore_ascii_case("websocket"));
+        let is_upgrade =
+            head::tokens(request.headers(), "upgrade").iter().any(|token| token.eq_ignore_ascii_case("websocket"));
         if !is_upgrade {
             return Err((StatusCode::UPGRADE_REQUIRED, "this is a WebSocket endpoint"));
         }
@@ -328,20 +298,12 @@ impl Server {
     }
 
     fn is_known_loopback(&self, host: &str) -> bool {
-        let name = host
-            .parse::<Uri>()
-            .ok()
-            .and_then(|uri| uri.host().map(str::to_ascii_lowercase))
-            .unwrap_or_default();
+        let name = host.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_ascii_lowercase)).unwrap_or_default();
         let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         name == "localhost"
             || name.ends_with(".localhost")
             || address.is_ok_and(|ip| ip.is_loopback())
-            || self
-                .config
-                .allowed_hosts
-                .iter()
-                .any(|allowed| allowed.eq_ignore_ascii_case(&name))
+            || self.config.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(&name))
     }
 }
 
@@ -362,11 +324,8 @@ async fn refuse<S, T>(io: &mut S, status: StatusCode, why: &str) -> Result<Optio
 where
     S: AsyncWrite + Unpin,
 {
-    let upgrade = if status == StatusCode::UPGRADE_REQUIRED {
-        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    } else {
-        ""
-    };
+    let upgrade =
+        if status == StatusCode::UPGRADE_REQUIRED { "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" } else { "" };
     let answer = format!(
         "HTTP/1.1 {status}\r\n{upgrade}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{why}\n",
         why.len() + 1

@@ -42,25 +42,20 @@ pub struct ClientTls {
 
 impl std::fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerTls")
-            .field("request_cert", &self.request_cert)
-            .finish_non_exhaustive()
+        f.debug_struct("ServerTls").field("request_cert", &self.request_cert).finish_non_exhaustive()
     }
 }
 
 impl std::fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientTls")
-            .field("insecure", &self.insecure)
-            .finish_non_exhaustive()
+        f.debug_struct("ClientTls").field("insecure", &self.insecure).finish_non_exhaustive()
     }
 }
 
 impl ServerTls {
     pub(super) fn acceptor(&self) -> Result<TlsAcceptor, Error> {
-        let builder = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(invalid)?;
+        let builder =
+            ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(invalid)?;
         let builder = match (&self.ca, self.request_cert) {
             (Some(ca), true) => {
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca)?), provider());
@@ -74,23 +69,18 @@ impl ServerTls {
             }
             _ => builder.with_no_client_auth(),
         };
-        let config = builder.with_single_cert(
-            certificates(&self.cert, "tls.cert")?,
-            private_key(&self.key, "tls.key")?,
-        );
+        let config =
+            builder.with_single_cert(certificates(&self.cert, "tls.cert")?, private_key(&self.key, "tls.key")?);
         Ok(TlsAcceptor::from(Arc::new(config.map_err(invalid)?)))
     }
 }
 
 impl ClientTls {
     pub(super) fn connector(&self) -> Result<TlsConnector, Error> {
-        let builder = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(invalid)?;
+        let builder =
+            ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(invalid)?;
         let builder = if self.insecure {
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AcceptAny(provider())))
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny(provider())))
         } else {
             builder.with_root_certificates(self.ca.as_deref().map_or_else(system_roots, roots)?)
         };
@@ -123,10 +113,7 @@ fn certificates(pem: &str, option: &str) -> Result<Vec<CertificateDer<'static>>,
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     match found {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(Error::new(
-            ErrorKind::InvalidOption,
-            format!("{option} holds no PEM certificate"),
-        )),
+        Ok(_) => Err(Error::new(ErrorKind::InvalidOption, format!("{option} holds no PEM certificate"))),
         Err(error) => Err(Error::with_source(ErrorKind::InvalidOption, option, error)),
     }
 }

@@ -1,0 +1,244 @@
+//! How connections come and go. Invariant: a connection that is no longer open is in no topic.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use super::{HubActor, LINGER};
+use crate::delivery::Notice;
+use crate::hub::connection::{Closing, Connection, Stage};
+use crate::hub::{count, reader};
+use crate::inbound::Ending;
+use crate::link::Link;
+use crate::mailbox::lock;
+use crate::model::{CloseCode, CloseReason, ErrorKind};
+use crate::route::ConnKey;
+
+impl HubActor {
+    pub(super) fn slot(&self, key: ConnKey) -> Option<usize> {
+        let connection = self.connections.get(key.slot())?.as_ref()?;
+        (connection.key == key).then_some(key.slot())
+    }
+
+    pub(super) fn live_slot(&self, key: ConnKey) -> Option<usize> {
+        self.slot(key)
+            .filter(|slot| self.connections[*slot].as_ref().is_some_and(|connection| !connection.is_closing()))
+    }
+
+    pub(super) fn is_heard(&self, key: ConnKey) -> bool {
+        self.slot(key).and_then(|slot| self.connections[slot].as_ref()).is_some_and(Connection::is_heard)
+    }
+
+    pub(super) fn open_connections(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.connections).sum()
+    }
+
+    pub(super) fn add(&mut self, link: Link) {
+        let Some(lane) = self.lanes.iter().position(|lane| lane.framing == link.framing) else {
+            return;
+        };
+        let now = Instant::now();
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.connections.push(None);
+            self.generations.push(0);
+            self.connections.len() - 1
+        });
+        self.generations[slot] = self.generations[slot].wrapping_add(1);
+        let key = ConnKey::new(slot, self.generations[slot]);
+        let peer = Box::new(link.peer.clone());
+        let connection = Connection::new(key, link, lane, self.shared.config.stall, now);
+        lock(&self.shared.connections).insert(key, Arc::clone(&connection.shared));
+        self.connections[slot] = Some(connection);
+        self.lanes[lane].connections += 1;
+        self.serial += 1;
+        self.shared.connection_count.store(self.open_connections(), Ordering::Relaxed);
+        count(&self.shared.counters.accepted, 1);
+        self.shared.delivery.notice(Notice::Connection { connection: key.to_bits(), serial: self.serial, peer });
+        if self.hub_closing.is_some() || self.open_connections() > self.shared.config.limits.max_connections {
+            self.begin_close(slot, CloseReason::new(CloseCode::GOING_AWAY, "no room"), LINGER, false);
+        } else if !self.shared.config.admit_by_hand {
+            self.admit(key);
+        }
+    }
+
+    pub(super) fn admit(&mut self, key: ConnKey) {
+        let Some(slot) = self.live_slot(key) else { return };
+        let Some(connection) = &mut self.connections[slot] else {
+            return;
+        };
+        if let Stage::Waiting(reader) = std::mem::replace(&mut connection.stage, Stage::Open) {
+            let conn = Arc::clone(&connection.shared);
+            let task = tokio::spawn(reader::read(reader, key, conn, Arc::clone(&self.shared)));
+            connection.reader = Some(task.abort_handle());
+        }
+    }
+
+    /// Says goodbye behind what waits. What the peer still sends is heard only if `is_heard`.
+    pub(super) fn begin_close(&mut self, slot: usize, reason: CloseReason, grace: Duration, is_heard: bool) {
+        let Some(connection) = &mut self.connections[slot] else {
+            return;
+        };
+        if connection.is_closing() {
+            return;
+        }
+        let mut frame = Vec::new();
+        let expects_answer = connection.framing.write_close(&mut frame, reason.code, &reason.reason, [0; 4])
+            && !matches!(connection.stage, Stage::Waiting(_));
+        self.write(slot);
+        if self.connections[slot].as_ref().is_none_or(Connection::is_closing) {
+            return;
+        }
+        self.leave(
+            slot,
+            frame,
+            Closing {
+                reason,
+                deadline: Instant::now() + grace,
+                ends_when_idle: !expects_answer,
+                is_clean: true,
+                is_heard,
+            },
+        );
+    }
+
+    pub(super) fn leave(&mut self, slot: usize, frame: Vec<u8>, closing: Closing) {
+        let Some(connection) = &mut self.connections[slot] else {
+            return;
+        };
+        connection.push(&frame);
+        connection.stage = Stage::Closing(closing);
+        lock(&self.shared.router).remove(connection.key);
+        self.closing.insert(slot);
+        self.block(slot);
+    }
+
+    pub(super) fn peer_closes(&mut self, slot: usize, reason: &CloseReason) {
+        let Some(connection) = &mut self.connections[slot] else {
+            return;
+        };
+        if let Stage::Closing(closing) = &mut connection.stage {
+            closing.ends_when_idle = true;
+            return;
+        }
+        let mut frame = Vec::new();
+        connection.framing.write_close(&mut frame, reason.code, "", [0; 4]);
+        self.write(slot);
+        self.leave(
+            slot,
+            frame,
+            Closing {
+                reason: reason.clone(),
+                deadline: Instant::now() + LINGER,
+                ends_when_idle: true,
+                is_clean: true,
+                is_heard: false,
+            },
+        );
+    }
+
+    /// Nothing more will be read.
+    pub(super) fn ended(&mut self, slot: usize, ending: &Ending) {
+        let Some(connection) = &mut self.connections[slot] else {
+            return;
+        };
+        if let Stage::Closing(closing) = &mut connection.stage {
+            // After both close frames only our own bytes are left to wait for.
+            if !closing.ends_when_idle {
+                closing.is_clean = false;
+                self.remove(slot);
+            }
+            return;
+        }
+        let is_clean = false;
+        let mut frame = Vec::new();
+        if ending.is_violation {
+            connection.framing.write_close(&mut frame, ending.reason.code, &ending.reason.reason, [0; 4]);
+            self.raise(ErrorKind::Protocol, format!("connection {slot}: {}", ending.reason.reason), 1);
+        }
+        // A violator gets a moment to read why; a socket dropped with unread bytes would take the reason along.
+        let ends_when_idle = !ending.is_violation;
+        self.write(slot);
+        self.leave(
+            slot,
+            frame,
+            Closing {
+                reason: ending.reason.clone(),
+                deadline: Instant::now() + if ending.is_violation { LINGER } else { Duration::ZERO },
+                ends_when_idle,
+                is_clean,
+                is_heard: false,
+            },
+        );
+    }
+
+    /// The link refused a write for good. What it sent before is read to its end.
+    pub(super) fn break_off(&mut self, slot: usize, error: &io::Error) {
+        let Some(connection) = &mut self.connections[slot] else {
+            return;
+        };
+        connection.segments.clear();
+        let dropped = connection.cut();
+        count(&self.shared.counters.dropped, dropped.frames);
+        connection.forget_rest();
+        if let Stage::Closing(closing) = &mut connection.stage {
+            closing.deadline = Instant::now();
+            return;
+        }
+        let has_reader = connection.reader.is_some();
+        self.leave(
+            slot,
+            Vec::new(),
+            Closing {
+                reason: CloseReason::new(CloseCode::ABNORMAL, error.to_string()),
+                deadline: Instant::now() + if has_reader { LINGER } else { Duration::ZERO },
+                ends_when_idle: false,
+                is_clean: false,
+                is_heard: true,
+            },
+        );
+    }
+
+    pub(super) fn vanish(&mut self, slot: usize, why: &str) {
+        let Some(connection) = &mut self.connections[slot] else {
+            return;
+        };
+        connection.cut();
+        connection.forget_rest();
+        self.leave(
+            slot,
+            Vec::new(),
+            Closing {
+                reason: CloseReason::new(CloseCode::ABNORMAL, why),
+                deadline: Instant::now(),
+                ends_when_idle: false,
+                is_clean: false,
+                is_heard: true,
+            },
+        );
+    }
+
+    /// The connection's last moment: its reader stops, the application is told.
+    pub(super) fn remove(&mut self, slot: usize) {
+        self.closing.remove(&slot);
+        let Some(mut connection) = self.connections[slot].take() else {
+            return;
+        };
+        self.lanes[connection.lane].connections -= 1;
+        self.free.push(slot);
+        lock(&self.shared.router).remove(connection.key);
+        lock(&self.shared.connections).remove(&connection.key);
+        self.shared.connection_count.store(self.open_connections(), Ordering::Relaxed);
+        let Stage::Closing(closing) = std::mem::replace(&mut connection.stage, Stage::Open) else {
+            return;
+        };
+        connection.end(&mut Context::from_waker(Waker::noop()), &closing.reason);
+        self.shared.delivery.notice(Notice::Disconnection {
+            connection: connection.key.to_bits(),
+            reason: closing.reason,
+            is_clean: closing.is_clean,
+        });
+        self.settle();
+    }
+}

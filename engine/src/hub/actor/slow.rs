@@ -1,0 +1,118 @@
+//! Readers that are slower than the hub: what waits is written when a socket takes it again, all wait for one for a while, then it is cut.
+
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::{HubActor, LINGER};
+use crate::delivery::Notice;
+use crate::hub::connection::Connection;
+use crate::hub::count;
+use crate::model::{CloseCode, CloseReason};
+
+/// One step of holding back for a slow reader. Source: `stall` is charged in these.
+const HOLD_STEP: Duration = Duration::from_millis(1);
+
+impl HubActor {
+    pub(super) fn holds_back(&self, connection: &Connection) -> bool {
+        connection.outbox.len() > self.shared.config.max_buffered / 2
+            && !connection.credit.is_zero()
+            && !connection.is_closing()
+    }
+
+    pub(super) fn must_hold(&self) -> bool {
+        self.hub_closing.is_none() && self.blocked_connections().any(|connection| self.holds_back(connection))
+    }
+
+    /// Waits one step for readers that keep reading, at the expense of their credit.
+    pub(super) async fn hold(&mut self) {
+        let began = Instant::now();
+        let held: Vec<usize> = self.blocked.iter().copied().filter(|slot| self.holds_back_at(*slot)).collect();
+        self.sleep(Some(began + HOLD_STEP)).await;
+        let waited = began.elapsed();
+        for slot in held {
+            if let Some(connection) = &mut self.connections[slot]
+                && !connection.outbox.is_empty()
+            {
+                connection.credit = connection.credit.saturating_sub(waited);
+            }
+        }
+    }
+
+    pub(super) fn holds_back_at(&self, slot: usize) -> bool {
+        self.connections[slot].as_ref().is_some_and(|connection| self.holds_back(connection))
+    }
+
+    pub(super) fn blocked_connections(&self) -> impl Iterator<Item = &Connection> {
+        self.blocked.iter().filter_map(|slot| self.connections[*slot].as_ref())
+    }
+
+    pub(super) fn block(&mut self, slot: usize) {
+        if let Some(connection) = &mut self.connections[slot]
+            && !connection.is_blocked
+        {
+            connection.is_blocked = true;
+            self.blocked.push(slot);
+        }
+    }
+
+    /// Writes what links take again; true if one of them needs attention.
+    pub(super) fn drain_blocked(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut has_changed = false;
+        let mut blocked = std::mem::take(&mut self.blocked);
+        blocked.retain(|slot| {
+            let (keep, changed) = self.drain_one(*slot, cx);
+            has_changed |= changed;
+            keep
+        });
+        // A connection that broke may have been added meanwhile.
+        blocked.append(&mut self.blocked);
+        self.blocked = blocked;
+        if has_changed {
+            self.settle();
+        }
+        has_changed
+    }
+
+    /// Whether the connection is still blocked, and whether that is news.
+    pub(super) fn drain_one(&mut self, slot: usize, cx: &mut Context<'_>) -> (bool, bool) {
+        let Some(connection) = &mut self.connections[slot] else {
+            return (false, false);
+        };
+        let mut written = (0, 0);
+        let before = connection.outbox.len();
+        let result = connection.poll_drain(cx, &mut written);
+        count(&self.shared.counters.sent_bytes, written.0 as u64);
+        count(&self.shared.counters.writes, written.1);
+        match result {
+            Poll::Pending => {
+                let half = self.shared.config.max_buffered / 2;
+                (true, before > half && connection.outbox.len() <= half)
+            }
+            Poll::Ready(Ok(())) => {
+                connection.is_blocked = false;
+                connection.credit = self.shared.config.stall;
+                (false, true)
+            }
+            Poll::Ready(Err(error)) => {
+                connection.is_blocked = false;
+                self.break_off(slot, &error);
+                (false, true)
+            }
+        }
+    }
+
+    /// A connection that reads too slowly goes, its unsent events with it.
+    pub(super) fn cut(&mut self, slot: usize) {
+        let Some(connection) = &mut self.connections[slot] else {
+            return;
+        };
+        let (key, buffered) = (connection.key, connection.outbox.len());
+        let dropped = connection.cut();
+        count(&self.shared.counters.dropped, dropped.frames);
+        count(&self.shared.counters.slow_consumers, 1);
+        self.shared.delivery.notice(Notice::Backpressure { connection: key.to_bits(), buffered });
+        let reason =
+            CloseReason::new(CloseCode::TOO_SLOW, format!("{} events dropped: read too slowly", dropped.frames));
+        self.begin_close(slot, reason, LINGER, true);
+    }
+}

@@ -1,0 +1,232 @@
+//! What a hub says to a spoke, and what it means for admission and gaps.
+
+use std::io::IoSlice;
+use std::sync::atomic::Ordering;
+use std::task::Context;
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+
+use super::{Phase, Session, now_ms};
+use crate::delivery::{Direction, Failure, Gap, GapCause, Notice};
+use crate::inbound::Inbound;
+use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan};
+use crate::spoke::{PeerKind, count};
+use crate::wire::control::{self, Control};
+
+impl Session<'_> {
+    pub(super) fn on_inbound(&mut self, inbound: Inbound, text: &str) {
+        match inbound {
+            Inbound::Event(span) => self.on_event(span, text),
+            Inbound::Control(control) => self.on_control(control),
+            Inbound::IgnoredControl => count(&self.spoke.shared.counters.ignored_controls, 1),
+            Inbound::Malformed(what) => self.on_malformed(what),
+            Inbound::Ping(data) => {
+                let mask = self.dice.random();
+                self.link.framing.write_pong(&mut self.out, &data, mask);
+            }
+            Inbound::Pong => self.on_pong(),
+            Inbound::Closing(reason) => self.on_closing(reason),
+            Inbound::Ended(ending) => {
+                let kind = if ending.is_violation { ErrorKind::Protocol } else { ErrorKind::ConnectionLost };
+                if ending.is_violation {
+                    self.write_last_frame(&ending.reason);
+                }
+                self.end.get_or_insert((ending.reason, kind));
+            }
+        }
+    }
+
+    pub(super) fn on_event(&mut self, span: EventSpan, text: &str) {
+        let shared = &self.spoke.shared;
+        count(&shared.counters.received, 1);
+        // The first envelope is no hello: the hub is plain.
+        self.take_for_plain();
+        if !self.spoke.subscriptions.is_wanted(span.topic(text)) {
+            return count(&self.spoke.shared.counters.unwanted, 1);
+        }
+        if let Some(gap) = &mut self.spoke.gap {
+            gap.detain(span.type_(text), span.id(text), span.payload(text));
+            return self.end_gap_if_over();
+        }
+        self.deliver(&span, text);
+    }
+
+    pub(super) fn deliver(&self, span: &EventSpan, text: &str) {
+        let shared = &self.spoke.shared;
+        count(&shared.counters.delivered, 1);
+        shared.delivery.event(0, span.type_(text), span.id(text), span.payload(text));
+    }
+
+    pub(super) fn on_control(&mut self, control: Control) {
+        match control {
+            Control::Hello { .. } => self.on_hello(),
+            Control::Subscribed { topic, n } => {
+                let answers = self.spoke.subscriptions.acknowledged(&topic, n);
+                self.settle(&topic, answers);
+            }
+            Control::Refused { topic, n, is_publish, code, reason } => {
+                self.on_refused(&topic, n, is_publish, &code, &reason)
+            }
+            Control::Gap { from, to, topics } => self.on_upstream_gap(from, to, topics),
+            Control::Ping { t } => self.say(|text| control::write_pong(text, &t)),
+            Control::Pong => {}
+            // Only a spoke may say these.
+            Control::Subscribe { .. } | Control::Unsubscribe { .. } => {
+                count(&self.spoke.shared.counters.ignored_controls, 1);
+            }
+        }
+    }
+
+    pub(super) fn on_hello(&mut self) {
+        if self.phase == Phase::Native {
+            return count(&self.spoke.shared.counters.ignored_controls, 1);
+        }
+        self.phase = Phase::Native;
+        self.hello_deadline = None;
+        self.spoke.subscriptions.forget_writes();
+        self.admit();
+    }
+
+    pub(super) fn on_refused(&mut self, topic: &str, n: Option<u64>, is_publish: bool, code: &str, reason: &str) {
+        let kind = match code {
+            "FORBIDDEN" => ErrorKind::Forbidden,
+            "LIMIT" => ErrorKind::Limit,
+            _ => ErrorKind::Refused,
+        };
+        let what = if is_publish { "publishing to" } else { "subscribing to" };
+        let message = format!("the hub refused {what} {topic:?}: {code}: {reason}");
+        if !is_publish {
+            let failure = Failure { kind, message: message.clone() };
+            let answers = self.spoke.subscriptions.refused(topic, n, &failure);
+            self.settle(topic, answers);
+        }
+        self.spoke.raise(kind, message, 1);
+    }
+
+    pub(super) fn settle(&mut self, topic: &str, answers: Vec<Notice>) {
+        self.spoke.tell(answers);
+        if let Some(gap) = &mut self.spoke.gap {
+            gap.settle(topic);
+            self.end_gap_if_over();
+        }
+    }
+
+    pub(super) fn on_upstream_gap(&mut self, from_ms: u64, to_ms: u64, topics: Vec<Box<str>>) {
+        let topics: Vec<_> = topics.into_iter().filter(|topic| self.spoke.subscriptions.is_wanted(topic)).collect();
+        if !topics.is_empty() {
+            count(&self.spoke.shared.counters.gaps, 1);
+            self.spoke.tell([Notice::Gap(Gap {
+                cause: GapCause::Upstream,
+                direction: Direction::In,
+                from_ms,
+                to_ms,
+                topics,
+            })]);
+        }
+    }
+
+    pub(super) fn on_malformed(&mut self, what: String) {
+        count(&self.spoke.shared.counters.malformed, 1);
+        self.take_for_plain();
+        let now = Instant::now();
+        let (since, times) = &mut self.malformed;
+        if since.is_none_or(|since| now - since > Duration::from_secs(60)) {
+            (*since, *times) = (Some(now), 0);
+        }
+        *times += 1;
+        let max = self.spoke.shared.config.limits.max_malformed_per_minute;
+        let is_too_much = *times > max;
+        self.spoke.raise(ErrorKind::Malformed, what, 1);
+        if is_too_much {
+            let reason = CloseReason::new(CloseCode::POLICY, format!("more than {max} malformed messages in a minute"));
+            self.write_last_frame(&reason);
+            self.end = Some((reason, ErrorKind::Malformed));
+        }
+    }
+
+    /// A Pong that overtakes the answer to hello comes from a hub that knows no hello.
+    pub(super) fn on_pong(&mut self) {
+        if let Some(received) = self.pinged.take() {
+            self.proven = received;
+        }
+        self.take_for_plain();
+    }
+
+    pub(super) fn on_closing(&mut self, reason: CloseReason) {
+        if self.close_sent {
+            let ours = self.spoke.closing.as_ref().map_or(reason, |closing| closing.reason.clone());
+            self.end = Some((ours, ErrorKind::Closed));
+            return;
+        }
+        self.write_last_frame(&CloseReason::new(reason.code, ""));
+        let kind = match reason.code {
+            CloseCode::TOO_SLOW => ErrorKind::SlowConsumer,
+            CloseCode::REFUSED => ErrorKind::Forbidden,
+            CloseCode::NOT_IDENTIFIED => ErrorKind::NotIdentified,
+            CloseCode::PROTOCOL | CloseCode::NOT_UTF8 => ErrorKind::Protocol,
+            CloseCode::TOO_LARGE => ErrorKind::MessageTooLarge,
+            _ => ErrorKind::ConnectionLost,
+        };
+        self.end = Some((reason, kind));
+    }
+
+    /// Says why, if the link takes it without waiting, and only between frames.
+    pub(super) fn write_last_frame(&mut self, reason: &CloseReason) {
+        if self.written > 0 {
+            return;
+        }
+        let mut frame = Vec::new();
+        let mask = self.dice.random();
+        if self.link.framing.write_close(&mut frame, reason.code, &reason.reason, mask) {
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let _too_late = self.link.writer.poll_write(&mut cx, &[IoSlice::new(&frame)]);
+            let _too_late = self.link.writer.poll_flush(&mut cx);
+        }
+    }
+
+    pub(super) fn take_for_plain(&mut self) {
+        if self.phase != Phase::Unknown {
+            return;
+        }
+        self.hello_deadline = None;
+        if self.spoke.shared.config.peer == PeerKind::Native {
+            let reason = CloseReason::new(CloseCode::PROTOCOL, "the hub did not say hello, and peer is \"native\"");
+            self.write_last_frame(&reason);
+            self.end = Some((reason, ErrorKind::NoHello));
+            return;
+        }
+        self.phase = Phase::Plain;
+        self.admit();
+        if self.written == self.out.len() {
+            self.confirm_writes();
+        }
+    }
+
+    pub(super) fn admit(&mut self) {
+        if !std::mem::replace(&mut self.is_admitted, true) {
+            let shared = &self.spoke.shared;
+            shared.bound.store(shared.config.max_pending, Ordering::Relaxed);
+            let is_native = self.phase == Phase::Native;
+            self.spoke.tell([Notice::Open { is_reconnected: self.is_reconnected, is_native }]);
+            self.end_gap_if_over();
+        }
+    }
+
+    pub(super) fn end_gap_if_over(&mut self) {
+        if !self.is_admitted {
+            return;
+        }
+        let Some(gap) = self.spoke.gap.take_if(|gap| gap.is_over()) else {
+            return;
+        };
+        let (gap, text, spans) = gap.end(now_ms());
+        count(&self.spoke.shared.counters.gaps, 1);
+        self.spoke.tell([Notice::Gap(gap)]);
+        for span in spans {
+            if self.spoke.subscriptions.is_wanted(span.topic(&text)) {
+                self.deliver(&span, &text);
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What a spoke says on its link: events, subscriptions, goodbye.
+
+use std::task::Context;
+
+use rand::RngExt;
+
+use super::Session;
+use crate::model::{ErrorKind, Limits};
+use crate::spoke::actor::Held;
+use crate::spoke::{Op, WRITE_BYTES, count};
+use crate::wire::control;
+
+impl Session<'_> {
+    /// Encodes events until one write is full: first what waited for a link, then what comes.
+    pub(super) fn fill(&mut self, cx: &mut Context<'_>) {
+        while self.out.len() - self.written < WRITE_BYTES {
+            if let Some(held) = self.next_held() {
+                self.out_cost += held.cost();
+                self.encode_event(&held.body);
+            } else if let Some((batch, mut ops)) = self.next.take() {
+                if let Some(op) = ops.next() {
+                    self.perform(op, &batch.text);
+                    self.next = Some((batch, ops));
+                }
+            } else if let Some(mut batch) = self.spoke.shared.mailbox.take() {
+                let ops = std::mem::take(&mut batch.ops).into_iter();
+                self.next = Some((batch, ops));
+            } else {
+                self.on_nothing_to_send();
+                if self.spoke.shared.mailbox.poll_some(cx).is_pending() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Events wait until the link is admitted: one that is refused must not take them along.
+    pub(super) fn next_held(&mut self) -> Option<Held> {
+        if self.is_admitted { self.spoke.held.pop_front() } else { None }
+    }
+
+    pub(super) fn on_nothing_to_send(&mut self) {
+        self.say_goodbye();
+        self.spoke.answer_drains();
+        if self.written == self.out.len() && self.spoke.held.is_empty() {
+            self.spoke.answer_flushes();
+        }
+    }
+
+    pub(super) fn perform(&mut self, op: Op, text: &str) {
+        match op {
+            Op::Publish(_) if !self.is_admitted => self.spoke.take_ops(text, [op]),
+            Op::Publish(span) => {
+                self.out_cost += span.body_len() + Limits::EVENT_OVERHEAD_BYTES;
+                self.encode_event(span.body(text));
+            }
+            Op::Listen { topic } => {
+                if self.spoke.subscriptions.listen(&topic) {
+                    self.subscribe(&topic);
+                    self.spoke.count_topics();
+                }
+            }
+            Op::Unlisten { topic } => {
+                if self.spoke.unlisten(&topic) {
+                    self.say(|text| control::write_unsubscribe(text, &topic));
+                }
+                self.spoke.count_topics();
+                self.end_gap_if_over();
+            }
+            other => self.spoke.command(other),
+        }
+    }
+
+    pub(super) fn encode_event(&mut self, body: &str) {
+        let mask = self.dice.random();
+        self.link.framing.write_message(&mut self.out, body, mask);
+        self.sent += 1;
+        count(&self.spoke.shared.counters.sent, 1);
+    }
+
+    pub(super) fn subscribe(&mut self, topic: &str) {
+        let n = self.spoke.subscriptions.send(topic);
+        self.say(|text| control::write_subscribe(text, topic, Some(n)));
+    }
+
+    pub(super) fn say(&mut self, write: impl FnOnce(&mut String)) {
+        self.text.clear();
+        write(&mut self.text);
+        let mask = self.dice.random();
+        self.link.framing.write_message(&mut self.out, &self.text, mask);
+    }
+
+    pub(super) fn ping(&mut self) {
+        let mask = self.dice.random();
+        if self.link.framing.write_ping(&mut self.out, b"", mask) {
+            self.pinged = Some(self.sent);
+        }
+    }
+
+    /// Once everything before `close()` is encoded, the link is ended in order.
+    pub(super) fn say_goodbye(&mut self) {
+        let Some(closing) = self.spoke.closing.as_ref().filter(|_| self.spoke.held.is_empty()) else {
+            return;
+        };
+        if std::mem::replace(&mut self.close_sent, true) {
+            return;
+        }
+        let reason = closing.reason.clone();
+        let mask = self.dice.random();
+        if !self.link.framing.write_close(&mut self.out, reason.code, &reason.reason, mask)
+            && self.written == self.out.len()
+        {
+            self.end = Some((reason, ErrorKind::Closed));
+        }
+    }
+}

@@ -5,8 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use alkpubsub_engine::hub::Published;
-use alkpubsub_engine::model::{CloseCode, CloseReason, Prefix};
+use alkpubsub_engine::model::{CloseCode, CloseReason, Prefix, Published};
 use napi::Result;
 
 use crate::inbox::Inbox;

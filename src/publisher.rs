@@ -9,8 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::rc::Rc;
 
-use alkpubsub_engine::hub::Published;
-use alkpubsub_engine::model::Prefix;
+use alkpubsub_engine::model::{Prefix, Published};
 use napi::{JsError, Result, Status, check_status, sys};
 
 use crate::port::Outgoing;

@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use alkpubsub_engine::delivery::{Delivery, Failure};
-use alkpubsub_engine::hub::{Hub, Published};
+use alkpubsub_engine::hub::Hub;
 use alkpubsub_engine::link::Destination;
-use alkpubsub_engine::model::{Error, Prefix};
+use alkpubsub_engine::model::{Error, Prefix, Published};
 use alkpubsub_engine::route::ConnKey;
 use alkpubsub_engine::spoke::Spoke;
 use alkpubsub_engine::transport::websocket::{self, Acceptor, ListenConfig, WebSocketConnector};

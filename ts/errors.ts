@@ -1,6 +1,7 @@
 // Errors as users see them: a class, a stable `code` and a message that says what was wrong, what was expected and what to do.
 // Does not decide when an error is raised, and does not report any.
-// Invariant: whatever this package throws or reports carries a `code` that begins with `ERR_`.
+// Invariant: whatever this package reports carries a `code` that begins with `ERR_`; so does what it throws, except where the platform's
+// EventTarget throws the same bare TypeError or DOMException.
 
 /** The codes that TypeScript raises itself; the engine has more, and a peer may refuse with words of its own (`ERR_` + the word). */
 export const errorCodes = {

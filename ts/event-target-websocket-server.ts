@@ -94,6 +94,9 @@ export function createWebSocketServerEventTarget<TEvent extends TypedEvent = Any
   return new HubTarget(port, callbacks, { echo });
 }
 
+/** The engine numbers connections with twenty bits. */
+const MAX_CONNECTIONS = 2 ** 20 - 1;
+
 const hubLimitNames: readonly string[] = [...limitNames, 'maxConnections', 'maxTopicsPerConnection', 'maxTopics'];
 
 const optionNames: readonly string[] = [
@@ -158,7 +161,7 @@ function readTls(tls: ServerTlsOptions): NativeTlsServer {
 function readHubLimits(limits: HubLimits): Partial<NativeHubOptions> {
   checkLimits(limits, hubLimitNames);
   const own = {
-    maxConnections: positiveInteger('maxConnections', limits.maxConnections),
+    maxConnections: positiveInteger('maxConnections', limits.maxConnections, MAX_CONNECTIONS),
     maxTopicsPerConnection: positiveInteger('maxTopicsPerConnection', limits.maxTopicsPerConnection),
     maxTopics: positiveInteger('maxTopics', limits.maxTopics),
   };

@@ -6,6 +6,7 @@
 import { onAbort } from './abort.js';
 import { PubSubError } from './errors.js';
 import { TableEventTarget } from './event-target.js';
+import { nonNegativeInteger, wrong } from './options.js';
 import { isLifeCycleName } from './topic.js';
 import type { CloseDetail, CloseOptions, LinkState, OpenDetail, ReconnectingDetail, TargetStats } from './types.js';
 import { type Acknowledgement, Deferred } from './waiting.js';
@@ -63,10 +64,11 @@ export abstract class LifeCycleTarget extends TableEventTarget implements AsyncD
   }
 
   close(options: CloseOptions = {}): Promise<void> {
+    const closing = readClosing(options);
     this.#closing ??= this.#closed.promise.then(ignore);
     if (!this.isOver) {
       this.#state = 'closing';
-      this.shutDown({ code: options.code ?? 1000, reason: options.reason ?? '', timeoutMs: options.timeoutMs ?? 5000 });
+      this.shutDown(closing);
     }
     return this.#closing;
   }
@@ -143,6 +145,24 @@ export function closeOnAbort(target: LifeCycleTarget, signal: AbortSignal): void
   const close = (): void => void target.close();
   if (signal.aborted) close();
   else void target.closed.then(onAbort(signal, close));
+}
+
+const DEFAULT_TIMEOUT_MS = 5000;
+/** Longest wait for a close, in milliseconds: what fits a timer. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+
+/** The options with their defaults; throws before anything is closed. */
+function readClosing({ code = 1000, reason = '', timeoutMs = DEFAULT_TIMEOUT_MS }: CloseOptions): Closing {
+  if (!isSendable(code)) throw wrong('code', 'a close code: 1000 to 1003, 1007 to 1014 or 3000 to 4999', code);
+  if (typeof reason !== 'string') throw wrong('reason', 'a string', reason);
+  nonNegativeInteger('timeoutMs', timeoutMs, MAX_TIMEOUT_MS);
+  return { code, reason, timeoutMs };
+}
+
+/** Codes that a close frame may carry (RFC 6455, section 7.4). */
+export function isSendable(code: number): boolean {
+  if (!Number.isInteger(code)) return false;
+  return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
 }
 
 export function closedError(detail?: CloseDetail): PubSubError {

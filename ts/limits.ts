@@ -26,6 +26,9 @@ export interface QueueOptions {
   readonly maxPendingBytes?: number;
 }
 
+/** No option raises `maxMessageBytes` above this. */
+const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
+
 export const limitNames: readonly string[] = [
   'maxMessageBytes',
   'maxTopicBytes',
@@ -36,7 +39,7 @@ export const limitNames: readonly string[] = [
 
 export function readLimits(limits: Limits): NativeLimits {
   return given({
-    maxMessageBytes: positiveInteger('maxMessageBytes', limits.maxMessageBytes),
+    maxMessageBytes: positiveInteger('maxMessageBytes', limits.maxMessageBytes, MAX_MESSAGE_BYTES),
     maxTopicBytes: positiveInteger('maxTopicBytes', limits.maxTopicBytes),
     handshakeMs: positiveInteger('handshakeMs', limits.handshakeMs),
     heartbeatMs: positiveInteger('heartbeatMs', limits.heartbeatMs),

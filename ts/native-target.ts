@@ -99,6 +99,8 @@ export class PortTarget extends TransportTarget {
         if (notice.error === undefined)
           return this.#confirmations.resolve(notice.token, { acknowledged: notice.acknowledged });
         return this.#confirmations.reject(notice.token, toError(notice.error));
+      case 'hello':
+        return this.upgraded();
       case 'flushed':
       case 'drained':
         return this.#flushes.resolve(notice.token, undefined);

@@ -13,12 +13,12 @@ export function checkNames(options: unknown, known: readonly string[], group = '
   }
 }
 
-export function positiveInteger(name: string, value: number | undefined): number | undefined {
-  return integer(name, value, 1, 'a positive integer');
+export function positiveInteger(name: string, value: number | undefined, most?: number): number | undefined {
+  return integer(name, value, 1, most, 'a positive integer');
 }
 
-export function nonNegativeInteger(name: string, value: number | undefined): number | undefined {
-  return integer(name, value, 0, 'a non-negative integer');
+export function nonNegativeInteger(name: string, value: number | undefined, most?: number): number | undefined {
+  return integer(name, value, 0, most, 'a non-negative integer');
 }
 
 export function boolean(name: string, value: boolean | undefined): boolean | undefined {
@@ -73,8 +73,16 @@ export function invalidOption(message: string, cause?: unknown): TypeError {
   return typeError('ERR_INVALID_OPTION', message, cause);
 }
 
-function integer(name: string, value: number | undefined, least: number, expected: string): number | undefined {
-  return checked(name, value, Number.isSafeInteger(value) && (value as number) >= least, expected);
+function integer(
+  name: string,
+  value: number | undefined,
+  least: number,
+  most: number = Number.MAX_SAFE_INTEGER,
+  expected: string = 'an integer',
+): number | undefined {
+  const isRight = Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most;
+  const bound = most === Number.MAX_SAFE_INTEGER ? '' : ` up to ${most}`;
+  return checked(name, value, isRight, expected + bound);
 }
 
 function checked<T>(name: string, value: T | undefined, isRight: boolean, expected: string): T | undefined {

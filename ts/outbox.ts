@@ -126,6 +126,6 @@ function tooLarge(topic: string, json: string): PubSubError {
   const size = `its payload has ${json.length} characters`;
   return new PubSubError(
     'ERR_MESSAGE_TOO_LARGE',
-    `event "${topic}" is larger than this target carries (${size}); split it, or raise the limit on both sides`,
+    `event "${topic}" is larger than this target carries (${size}, its topic ${topic.length}); make it smaller, or raise maxMessageBytes or maxTopicBytes on both sides`,
   );
 }

@@ -212,6 +212,7 @@ class WebSocketObjectTarget extends TransportTarget {
       'ERR_NO_HELLO',
       'the hub did not answer our hello; use peer "auto" if it may be a plain one',
     );
+    this.raise(error);
     this.ended({ code: 1002, reason: 'no hello', error });
   }
 
@@ -306,7 +307,9 @@ class WebSocketObjectTarget extends TransportTarget {
   #lose({ code, reason }: { code: number; reason: string }): void {
     if (ORDERLY.includes(code)) return this.ended({ code, reason });
     const message = `the socket was lost with ${code}; it is yours, so it is not opened again`;
-    this.ended({ code, reason, error: new PubSubError('ERR_CONNECTION_LOST', message, { cause: this.#failure }) });
+    const error = new PubSubError('ERR_CONNECTION_LOST', message, { cause: this.#failure });
+    this.raise(error);
+    this.ended({ code, reason, error });
   }
 
   #fail({ error, message }: { error?: unknown; message?: string }): void {

@@ -27,10 +27,7 @@ fn main() -> io::Result<()> {
     };
     let number = |text: &String| text.parse::<usize>().map_err(io::Error::other);
     let (connections, topics) = (number(connections)?, number(topics)?);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let counts = Arc::new(Counts::default());
     for index in 0..connections {
         let (address, counts) = (address.clone(), Arc::clone(&counts));
@@ -83,9 +80,7 @@ async fn connection(address: &str, topic: usize, counts: &Counts) -> io::Result<
             return Ok(());
         }
         let mut frames = 0;
-        let decoded = decoder.feed(&mut buffer[..len], &mut |item| {
-            frames += u64::from(matches!(item, Item::Text(_)))
-        });
+        let decoded = decoder.feed(&mut buffer[..len], &mut |item| frames += u64::from(matches!(item, Item::Text(_))));
         decoded.map_err(io::Error::other)?;
         counts.frames.fetch_add(frames, Ordering::Relaxed);
         counts.bytes.fetch_add(len as u64, Ordering::Relaxed);

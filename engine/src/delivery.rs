@@ -87,7 +87,7 @@ pub enum Notice {
     Closed { reason: CloseReason, error: Option<Failure> },
     /// A hub has a connection; its events follow.
     Connection { connection: u32, serial: u64, peer: Box<Peer> },
-    /// A connection said hello.
+    /// A connection said hello; on a spoke (connection 0), the hub that was taken for plain did.
     Hello { connection: u32 },
     /// A connection is gone; nothing of it follows.
     Disconnection { connection: u32, reason: CloseReason, is_clean: bool },

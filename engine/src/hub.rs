@@ -20,8 +20,8 @@ use tokio::task::AbortHandle;
 use crate::delivery::{Delivery, Failure, Notice};
 use crate::inbound::Inbound;
 use crate::link::Link;
-use crate::mailbox::{Mailbox, Rebase, Refusal, lock};
-use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan, Limits, Prefix};
+use crate::mailbox::{Mailbox, Operation, lock};
+use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan, Limits, Prefix, Published};
 use crate::route::{ConnKey, Router};
 use actor::HubActor;
 use connection::ConnShared;
@@ -56,19 +56,6 @@ impl Default for HubConfig {
     }
 }
 
-/// What became of an event that was published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Published {
-    /// It will be sent to whoever wants it.
-    Accepted,
-    /// It is larger than `max_message_bytes` and was not taken.
-    TooLarge,
-    /// No room: it was dropped, counted and will be reported.
-    Full,
-    /// The target is closed: it was dropped.
-    Closed,
-}
-
 /// Counters of a hub since it was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HubStats {
@@ -92,7 +79,6 @@ pub struct HubStats {
 #[derive(Debug, Default)]
 struct Counters {
     accepted: AtomicU64,
-    published: AtomicU64,
     received: AtomicU64,
     delivered: AtomicU64,
     sent: AtomicU64,
@@ -100,8 +86,6 @@ struct Counters {
     writes: AtomicU64,
     unrouted: AtomicU64,
     dropped: AtomicU64,
-    /// Dropped for lack of room and not yet reported.
-    unreported: AtomicU64,
     malformed: AtomicU64,
     ignored_controls: AtomicU64,
     slow_consumers: AtomicU64,
@@ -128,13 +112,17 @@ enum Op {
     Close { reason: CloseReason, timeout: Duration },
 }
 
-impl Rebase for Op {
+impl Operation for Op {
     fn rebase(&mut self, by: u32) {
         match self {
             Self::Publish { span, .. } => span.rebase(by),
             Self::From { inbound, .. } => inbound.rebase(by),
             _ => {}
         }
+    }
+
+    fn report_dropped() -> Self {
+        Self::Report
     }
 }
 
@@ -215,33 +203,20 @@ impl Hub {
 
     /// Publishes to every subscriber, or to one connection whether or not it subscribed. `payload` is one JSON value.
     pub fn publish(&self, prefix: &Prefix, payload: &str, to: ConnKey) -> Published {
-        self.post(prefix.body_len(payload.len()), to, |text| EventSpan::write_prefixed(text, prefix, payload))
+        let Shared { config, mailbox, .. } = &*self.shared;
+        if prefix.topic_len() > config.limits.max_topic_bytes {
+            return Published::TooLarge;
+        }
+        let len = prefix.body_len(payload.len());
+        mailbox.publish(len, config.limits.max_message_bytes, config.max_pending, |text| Op::Publish {
+            span: EventSpan::write_prefixed(text, prefix, payload),
+            to,
+        })
     }
 
     /// As [`Self::publish`], for a pair of names that is not kept.
     pub fn publish_once(&self, type_: &str, id: &str, payload: &str, to: ConnKey) -> Published {
         self.publish(&Prefix::new(type_, id), payload, to)
-    }
-
-    fn post(&self, len: usize, to: ConnKey, write: impl FnOnce(&mut String) -> EventSpan) -> Published {
-        let Shared { config, mailbox, counters, .. } = &*self.shared;
-        if len > config.limits.max_message_bytes {
-            return Published::TooLarge;
-        }
-        match mailbox.publish(len, config.max_pending, |text| Op::Publish { span: write(text), to }) {
-            Ok(()) => {
-                count(&counters.published, 1);
-                Published::Accepted
-            }
-            Err(Refusal::Closed) => Published::Closed,
-            Err(Refusal::Full) => {
-                count(&counters.dropped, 1);
-                if counters.unreported.fetch_add(1, Ordering::Relaxed) == 0 {
-                    self.command(Op::Report);
-                }
-                Published::Full
-            }
-        }
     }
 
     /// The application listens to a topic: of every connection ([`ConnKey::APPLICATION`]), or of one.
@@ -329,18 +304,19 @@ impl Hub {
     pub fn stats(&self) -> HubStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = &self.shared.counters;
+        let (published, refused) = self.shared.mailbox.totals();
         HubStats {
             connections: self.shared.connection_count.load(Ordering::Relaxed) as u64,
             accepted: read(&counters.accepted),
             topics: lock(&self.shared.router).topic_count() as u64,
-            published: read(&counters.published),
+            published,
             received: read(&counters.received),
             delivered: read(&counters.delivered),
             sent: read(&counters.sent),
             sent_bytes: read(&counters.sent_bytes),
             writes: read(&counters.writes),
             unrouted: read(&counters.unrouted),
-            dropped: read(&counters.dropped),
+            dropped: refused + read(&counters.dropped),
             malformed: read(&counters.malformed),
             ignored_controls: read(&counters.ignored_controls),
             slow_consumers: read(&counters.slow_consumers),

@@ -5,11 +5,11 @@
 //! they went in; a sleeping task is woken once, a busy one never.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::model::Limits;
+use crate::model::{Limits, Published};
 
 /// Operations of one pass at most, for those that carry no text. Source: none, a guess.
 const MAX_OPS: usize = 4096;
@@ -23,10 +23,13 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An operation that may point into the text of its batch.
-pub(crate) trait Rebase {
+/// What a task is asked to do; it may point into the text of its batch.
+pub(crate) trait Operation {
     /// The text was appended to one of `by` bytes.
     fn rebase(&mut self, by: u32);
+
+    /// Asks the task to report events that were dropped for lack of room.
+    fn report_dropped() -> Self;
 }
 
 /// Operations and the text they point into.
@@ -68,24 +71,24 @@ struct State<Op> {
     is_closed: bool,
 }
 
-/// Why a post was not taken.
+/// Nobody takes operations any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    Full,
-    Closed,
-}
+pub(crate) struct Closed;
 
 #[derive(Debug)]
 pub(crate) struct Mailbox<Op> {
     state: Mutex<State<Op>>,
     published: AtomicUsize,
     read: AtomicUsize,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    unreported: AtomicU64,
     /// A hint for who looks often: the lock has the truth.
     has_some: AtomicBool,
     pass_bytes: usize,
 }
 
-impl<Op: Rebase> Mailbox<Op> {
+impl<Op: Operation> Mailbox<Op> {
     pub(crate) fn new(pass_bytes: usize) -> Self {
         let state =
             State { batches: VecDeque::new(), spare: Vec::new(), waker: None, readers: Vec::new(), is_closed: false };
@@ -93,6 +96,9 @@ impl<Op: Rebase> Mailbox<Op> {
             state: Mutex::new(state),
             published: AtomicUsize::new(0),
             read: AtomicUsize::new(0),
+            accepted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            unreported: AtomicU64::new(0),
             has_some: AtomicBool::new(false),
             pass_bytes,
         }
@@ -103,33 +109,60 @@ impl<Op: Rebase> Mailbox<Op> {
         self.published.load(Ordering::Relaxed)
     }
 
-    /// Appends an event from the application unless more than `max` bytes would wait. An empty mailbox takes any one event.
-    ///
-    /// `len` is the length of the encoded envelope.
-    pub(crate) fn publish(&self, len: usize, max: usize, write: impl FnOnce(&mut String) -> Op) -> Result<(), Refusal> {
+    /// Appends an event from the application: `len` bytes of envelope, of at most `max_message`, unless more than `max_waiting` bytes would
+    /// wait. An empty mailbox takes any one event. What is dropped is counted, and the task is asked to report it.
+    pub(crate) fn publish(
+        &self,
+        len: usize,
+        max_message: usize,
+        max_waiting: usize,
+        write: impl FnOnce(&mut String) -> Op,
+    ) -> Published {
+        if len > max_message {
+            return Published::TooLarge;
+        }
         let cost = len + Limits::EVENT_OVERHEAD_BYTES;
         let waiting = self.published.load(Ordering::Relaxed);
-        if waiting > 0 && waiting + cost > max {
-            return Err(Refusal::Full);
+        if waiting > 0 && waiting + cost > max_waiting {
+            return self.refuse();
         }
         let mut state = lock(&self.state);
         if state.is_closed {
-            return Err(Refusal::Closed);
+            return Published::Closed;
         }
+        self.accepted.fetch_add(1, Ordering::Relaxed);
         self.published.fetch_add(cost, Ordering::Relaxed);
         let batch = state.open_batch(self.pass_bytes);
         let op = write(&mut batch.text);
         batch.ops.push(op);
         batch.published_cost += cost;
         self.wake(state);
-        Ok(())
+        Published::Accepted
+    }
+
+    fn refuse(&self) -> Published {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        if self.unreported.fetch_add(1, Ordering::Relaxed) == 0 && self.command(Op::report_dropped()).is_err() {
+            return Published::Closed;
+        }
+        Published::Full
+    }
+
+    /// Events dropped for lack of room since this was asked last.
+    pub(crate) fn take_unreported(&self) -> u64 {
+        self.unreported.swap(0, Ordering::Relaxed)
+    }
+
+    /// Events taken, and events dropped for lack of room.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        (self.accepted.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
     }
 
     /// Appends a command. Commands are few and not bounded.
-    pub(crate) fn command(&self, op: Op) -> Result<(), Refusal> {
+    pub(crate) fn command(&self, op: Op) -> Result<(), Closed> {
         let mut state = lock(&self.state);
         if state.is_closed {
-            return Err(Refusal::Closed);
+            return Err(Closed);
         }
         state.open_batch(self.pass_bytes).ops.push(op);
         self.wake(state);

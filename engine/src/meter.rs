@@ -1,4 +1,5 @@
-//! Merges storms of errors: one notice per kind and 100 ms, with a count of those that were not told. Does not read the clock.
+//! Counts what comes too often: storms of errors are merged into one notice per kind and 100 ms, malformed messages are counted per
+//! minute. Does not read the clock.
 
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,24 @@ impl ErrorMeter {
 
 fn notice(kind: ErrorKind, message: String, dropped: u64) -> Notice {
     Notice::Error { failure: Failure { kind, message }, dropped }
+}
+
+/// Counts over minutes, each of which begins with what ends the last.
+#[derive(Debug, Default)]
+pub(crate) struct PerMinute {
+    since: Option<Instant>,
+    times: u32,
+}
+
+impl PerMinute {
+    /// Counts once more; returns how often it was in this minute.
+    pub(crate) fn count(&mut self, now: Instant) -> u32 {
+        if self.since.is_none_or(|since| now.duration_since(since) > Duration::from_secs(60)) {
+            *self = Self { since: Some(now), times: 0 };
+        }
+        self.times += 1;
+        self.times
+    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,13 @@
 mod close;
 mod error;
 mod limits;
+mod published;
 mod span;
 
 pub use close::{CloseCode, CloseReason};
 pub use error::{Error, ErrorKind};
 pub use limits::Limits;
+pub use published::Published;
 pub use span::{EventSpan, Prefix};
 
 /// True for types that belong to the protocol (`__subscribe`, …) and never reach a listener.

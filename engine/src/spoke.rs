@@ -16,11 +16,10 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::delivery::{Delivery, Failure, Notice};
-use crate::hub::Published;
 use crate::inbound::Inbound;
 use crate::link::{Connect, Destination};
-use crate::mailbox::{Mailbox, Rebase, Refusal};
-use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan, Limits, Prefix};
+use crate::mailbox::{Mailbox, Operation};
+use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan, Limits, Prefix, Published};
 use actor::SpokeActor;
 
 /// Whether the hub is taken for native.
@@ -111,7 +110,6 @@ pub struct SpokeStats {
 
 #[derive(Debug, Default)]
 struct Counters {
-    published: AtomicU64,
     sent: AtomicU64,
     sent_bytes: AtomicU64,
     writes: AtomicU64,
@@ -119,7 +117,6 @@ struct Counters {
     delivered: AtomicU64,
     unwanted: AtomicU64,
     dropped: AtomicU64,
-    unreported: AtomicU64,
     malformed: AtomicU64,
     ignored_controls: AtomicU64,
     gaps: AtomicU64,
@@ -145,13 +142,17 @@ enum Op {
     Close { reason: CloseReason, timeout: Duration },
 }
 
-impl Rebase for Op {
+impl Operation for Op {
     fn rebase(&mut self, by: u32) {
         match self {
             Self::Publish(span) => span.rebase(by),
             Self::Read(inbound) => inbound.rebase(by),
             _ => {}
         }
+    }
+
+    fn report_dropped() -> Self {
+        Self::Report
     }
 }
 
@@ -208,33 +209,19 @@ impl Spoke {
 
     /// Publishes to the hub. `payload` is one JSON value.
     pub fn publish(&self, prefix: &Prefix, payload: &str) -> Published {
-        self.post(prefix.body_len(payload.len()), |text| EventSpan::write_prefixed(text, prefix, payload))
+        let Shared { config, mailbox, bound, .. } = &*self.shared;
+        if prefix.topic_len() > config.limits.max_topic_bytes {
+            return Published::TooLarge;
+        }
+        let (len, max_waiting) = (prefix.body_len(payload.len()), bound.load(Ordering::Relaxed));
+        mailbox.publish(len, config.limits.max_message_bytes, max_waiting, |text| {
+            Op::Publish(EventSpan::write_prefixed(text, prefix, payload))
+        })
     }
 
     /// As [`Self::publish`], for a pair of names that is not kept.
     pub fn publish_once(&self, type_: &str, id: &str, payload: &str) -> Published {
         self.publish(&Prefix::new(type_, id), payload)
-    }
-
-    fn post(&self, len: usize, write: impl FnOnce(&mut String) -> EventSpan) -> Published {
-        let Shared { config, mailbox, counters, bound, .. } = &*self.shared;
-        if len > config.limits.max_message_bytes {
-            return Published::TooLarge;
-        }
-        match mailbox.publish(len, bound.load(Ordering::Relaxed), |text| Op::Publish(write(text))) {
-            Ok(()) => {
-                count(&counters.published, 1);
-                Published::Accepted
-            }
-            Err(Refusal::Closed) => Published::Closed,
-            Err(Refusal::Full) => {
-                count(&counters.dropped, 1);
-                if counters.unreported.fetch_add(1, Ordering::Relaxed) == 0 {
-                    self.command(Op::Report);
-                }
-                Published::Full
-            }
-        }
     }
 
     /// The application listens to a topic.
@@ -293,15 +280,16 @@ impl Spoke {
     pub fn stats(&self) -> SpokeStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = &self.shared.counters;
+        let (published, refused) = self.shared.mailbox.totals();
         SpokeStats {
-            published: read(&counters.published),
+            published,
             sent: read(&counters.sent),
             sent_bytes: read(&counters.sent_bytes),
             writes: read(&counters.writes),
             received: read(&counters.received),
             delivered: read(&counters.delivered),
             unwanted: read(&counters.unwanted),
-            dropped: read(&counters.dropped),
+            dropped: refused + read(&counters.dropped),
             malformed: read(&counters.malformed),
             ignored_controls: read(&counters.ignored_controls),
             gaps: read(&counters.gaps),

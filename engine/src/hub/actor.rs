@@ -8,7 +8,7 @@ mod pass;
 mod slow;
 mod speech;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,8 +32,6 @@ use crate::wire::frame::Framing;
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 /// How long our last frame may take to reach a peer that is being dropped. Source: none, a guess.
 const LINGER: Duration = Duration::from_secs(1);
-/// A link is dead after so many heartbeats without a byte, in tenths. Source: the contract.
-const DEAD_AFTER_TENTHS: u32 = 25;
 
 struct FlushWait {
     token: u32,
@@ -58,6 +56,8 @@ pub(super) struct HubActor {
     rotation: usize,
     blocked: Vec<usize>,
     closing: HashSet<usize>,
+    /// Connections that are to be admitted, the oldest first, and until when.
+    waiting: VecDeque<(Instant, ConnKey)>,
     meter: ErrorMeter,
     /// Asked for in this pass, whose events are not written yet.
     asked_flushes: Vec<u32>,
@@ -85,6 +85,7 @@ impl HubActor {
             rotation: 0,
             blocked: Vec::new(),
             closing: HashSet::new(),
+            waiting: VecDeque::new(),
             meter: ErrorMeter::default(),
             asked_flushes: Vec::new(),
             flushes: Vec::new(),
@@ -152,6 +153,7 @@ impl HubActor {
         for notice in self.meter.due(now) {
             self.shared.delivery.notice(notice);
         }
+        self.give_up_waiting(now);
         let ended: Vec<usize> = self.closing.iter().copied().filter(|slot| self.has_ended(*slot, now)).collect();
         ended.into_iter().for_each(|slot| self.remove(slot));
         if now >= self.next_heartbeat {
@@ -173,9 +175,10 @@ impl HubActor {
             Stage::Closing(closing) => Some(closing.deadline),
             _ => None,
         });
+        let waiting = self.waiting.front().map(|(deadline, _)| *deadline);
         let heartbeat = (self.open_connections() > 0).then_some(self.next_heartbeat);
         let hub = self.hub_closing.as_ref().map(|closing| closing.deadline);
-        closing.chain(heartbeat).chain(hub).chain(self.meter.next_due()).min()
+        closing.chain(waiting).chain(heartbeat).chain(hub).chain(self.meter.next_due()).min()
     }
 
     /// Sleeps until there is work: something in the mailbox, a link that takes bytes again, or a deadline.
@@ -215,7 +218,7 @@ impl HubActor {
                 continue;
             }
             let silence = connection.shared.silence(now);
-            if silence > interval * DEAD_AFTER_TENTHS / 10 {
+            if silence > self.shared.config.limits.dead_after() {
                 self.vanish(slot, "no byte came for 2.5 heartbeats");
             } else if silence >= interval && connection.pinged_at.is_none_or(|at| now - at >= interval) {
                 connection.pinged_at = Some(now);

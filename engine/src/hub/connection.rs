@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 
 use super::fanout::{Lane, Segment};
 use crate::link::{LinkRead, LinkWrite};
+use crate::meter::PerMinute;
 use crate::model::CloseReason;
 use crate::route::outbox::Cut;
 use crate::route::{ConnKey, Outbox};
@@ -117,7 +118,7 @@ pub(super) struct Connection {
     needs_flush: bool,
     /// What the other readers still wait for this one.
     pub(super) credit: Duration,
-    pub(super) malformed: (Option<Instant>, u32),
+    pub(super) malformed: PerMinute,
     pub(super) pinged_at: Option<Instant>,
     /// Bytes that ever waited, and that ever left again; `flush` compares them.
     pub(super) queued_total: u64,
@@ -140,7 +141,7 @@ impl Connection {
             is_blocked: false,
             needs_flush: false,
             credit,
-            malformed: (None, 0),
+            malformed: PerMinute::default(),
             pinged_at: None,
             queued_total: 0,
             left_total: 0,
@@ -158,16 +159,6 @@ impl Connection {
             Stage::Open => true,
             Stage::Closing(closing) => closing.is_heard,
         }
-    }
-
-    /// Counts a malformed message; returns how many came in this minute.
-    pub(super) fn count_malformed(&mut self, now: Instant) -> u32 {
-        let (since, times) = &mut self.malformed;
-        if since.is_none_or(|since| now - since > Duration::from_secs(60)) {
-            (*since, *times) = (Some(now), 0);
-        }
-        *times += 1;
-        *times
     }
 
     /// The link is broken: even the frame in progress will not be finished.

@@ -24,6 +24,8 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Heartbeats without a byte after which a link is dead, in tenths. Source: the contract.
+    pub const DEAD_AFTER_TENTHS: u32 = 25;
     /// No option can raise `max_message_bytes` above this.
     pub const HARD_MAX_MESSAGE_BYTES: usize = 64 << 20;
     /// Default of `max_pending` on hubs and spokes: bytes accepted from the application and not yet sent, 64 per event added.
@@ -43,6 +45,14 @@ impl Limits {
     pub const MAX_HEAD_BYTES: usize = 16 << 10;
     /// Header lines of a request head. Source: the contract.
     pub const MAX_HEADERS: usize = 64;
+}
+
+impl Limits {
+    /// How long a link may be silent before it is dead.
+    #[must_use]
+    pub fn dead_after(&self) -> Duration {
+        self.heartbeat * Self::DEAD_AFTER_TENTHS / 10
+    }
 }
 
 impl Default for Limits {

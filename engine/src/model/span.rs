@@ -118,6 +118,12 @@ impl Prefix {
             && &self.text[type_.len() + 1..self.topic_len] == id
     }
 
+    /// Bytes of `type:id`.
+    #[must_use]
+    pub fn topic_len(&self) -> usize {
+        self.topic_len
+    }
+
     /// Bytes of an envelope with this prefix around a payload of `payload_len` bytes.
     #[must_use]
     pub fn body_len(&self, payload_len: usize) -> usize {

@@ -299,7 +299,7 @@ impl SpokeActor {
     }
 
     fn report_dropped(&mut self) {
-        let dropped = self.shared.counters.unreported.swap(0, Ordering::Relaxed);
+        let dropped = self.shared.mailbox.take_unreported();
         if dropped > 0 {
             let bound = self.shared.bound.load(Ordering::Relaxed);
             let message = format!(

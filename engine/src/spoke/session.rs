@@ -12,8 +12,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rand::rngs::StdRng;
 use rand::SeedableRng;
+use rand::rngs::StdRng;
 use tokio::time::Sleep;
 
 use super::actor::SpokeActor;
@@ -21,11 +21,10 @@ use super::{Op, PeerKind, WRITE_BYTES, count};
 use crate::inbound;
 use crate::link::Link;
 use crate::mailbox::Batch;
+use crate::meter::PerMinute;
 use crate::model::{CloseCode, CloseReason, ErrorKind};
 use crate::wire::control::{self, Role};
 
-/// A link is dead after so many heartbeats without a byte, in tenths. Source: the contract.
-const DEAD_AFTER_TENTHS: u32 = 25;
 /// Batches dealt with before other tasks of the thread get a turn.
 const ROUNDS_PER_TURN: usize = 16;
 
@@ -53,6 +52,7 @@ impl SessionEnd {
     pub(super) fn message(&self) -> String {
         let CloseReason { code, reason } = &self.reason;
         match *code {
+            _ if self.kind == ErrorKind::NoHello => reason.clone(),
             CloseCode::ABNORMAL => format!("connection lost: {reason}"),
             _ if reason.is_empty() => format!("the hub closed the connection with code {}", code.0),
             _ => format!("the hub closed the connection with code {}: {reason}", code.0),
@@ -86,7 +86,7 @@ pub(super) struct Session<'a> {
     sent: u64,
     proven: u64,
     pinged: Option<u64>,
-    malformed: (Option<Instant>, u32),
+    malformed: PerMinute,
     close_sent: bool,
     timer: Option<Pin<Box<Sleep>>>,
     end: Option<(CloseReason, ErrorKind)>,
@@ -120,7 +120,7 @@ impl<'a> Session<'a> {
             sent: 0,
             proven: 0,
             pinged: None,
-            malformed: (None, 0),
+            malformed: PerMinute::default(),
             close_sent: false,
             timer: None,
             end: None,
@@ -299,7 +299,7 @@ impl<'a> Session<'a> {
         }
         let interval = self.spoke.shared.config.limits.heartbeat;
         let silence = now - self.last_read;
-        if silence > interval * DEAD_AFTER_TENTHS / 10 {
+        if silence > self.spoke.shared.config.limits.dead_after() {
             let reason = CloseReason::new(CloseCode::ABNORMAL, "no byte came for 2.5 heartbeats");
             self.end = Some((reason, ErrorKind::TimedOut));
         } else if self.pinged.is_none() && (silence >= interval || self.sent > self.proven) {

@@ -10,14 +10,23 @@ use foldhash::fast::RandomState;
 use crate::delivery::{Failure, Notice};
 use crate::model::ErrorKind;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Stage {
     /// The hub has not been told on this link.
     Unsent,
     /// Encoded, with this `n`.
     Sent(u64),
-    /// The hub sends its events. `true`: it said so.
-    Active(bool),
+    /// The hub sends its events.
+    Active { n: u64, is_acknowledged: bool },
+    /// The hub has refused it on this link.
+    Refused(Failure),
+}
+
+impl Stage {
+    /// True for the stage that an answer to `n` is about.
+    fn is_about(&self, n: Option<u64>) -> bool {
+        matches!(self, Self::Sent(sent) | Self::Active { n: sent, .. } if Some(*sent) == n)
+    }
 }
 
 /// The topics of one spoke.
@@ -44,7 +53,7 @@ impl Subscriptions {
     pub(super) fn unlisten(&mut self, topic: &str) -> (bool, Vec<Notice>) {
         let stage = self.topics.remove(topic);
         let failure = not_subscribed(topic);
-        (matches!(stage, Some(Stage::Sent(_) | Stage::Active(_))), self.answer(topic, &Err(failure)))
+        (matches!(stage, Some(Stage::Sent(_) | Stage::Active { .. })), self.answer(topic, &Err(failure)))
     }
 
     pub(super) fn is_wanted(&self, topic: &str) -> bool {
@@ -62,7 +71,7 @@ impl Subscriptions {
 
     /// The topics whose events came on this link until now.
     pub(super) fn active(&self) -> Vec<Box<str>> {
-        let active = self.topics.iter().filter(|(_, stage)| matches!(stage, Stage::Active(_)));
+        let active = self.topics.iter().filter(|(_, stage)| matches!(stage, Stage::Active { .. }));
         active.map(|(topic, _)| topic.clone()).collect()
     }
 
@@ -78,8 +87,9 @@ impl Subscriptions {
     pub(super) fn confirm(&mut self, topic: Box<str>, token: u32) -> Option<Notice> {
         let outcome = match self.topics.get(&topic) {
             None => Err(not_subscribed(&topic)),
-            Some(Stage::Active(is_acknowledged)) => Ok(*is_acknowledged),
-            Some(_) => {
+            Some(Stage::Active { is_acknowledged, .. }) => Ok(*is_acknowledged),
+            Some(Stage::Refused(failure)) => Err(failure.clone()),
+            Some(Stage::Unsent | Stage::Sent(_)) => {
                 self.waiters.push((topic, token));
                 return None;
             }
@@ -89,17 +99,19 @@ impl Subscriptions {
 
     /// The hub says that a topic is active. Only the answer to the latest `n` counts.
     pub(super) fn acknowledged(&mut self, topic: &str, n: Option<u64>) -> Vec<Notice> {
-        match self.topics.get_mut(topic) {
-            Some(stage) if n.is_some_and(|n| *stage == Stage::Sent(n)) => *stage = Stage::Active(true),
+        match (self.topics.get_mut(topic), n) {
+            (Some(stage), Some(answered)) if stage.is_about(n) => {
+                *stage = Stage::Active { n: answered, is_acknowledged: true };
+            }
             _ => return Vec::new(),
         }
         self.answer(topic, &Ok(true))
     }
 
-    /// The hub refuses a topic. The wish stays: a later link may grant it.
+    /// The hub refuses a topic. The wish stays: the next link asks again.
     pub(super) fn refused(&mut self, topic: &str, n: Option<u64>, failure: &Failure) -> Vec<Notice> {
         match self.topics.get_mut(topic) {
-            Some(stage) if n.is_none() || n.is_some_and(|n| *stage == Stage::Sent(n)) => *stage = Stage::Unsent,
+            Some(stage) if n.is_none() || stage.is_about(n) => *stage = Stage::Refused(failure.clone()),
             _ => return Vec::new(),
         }
         self.answer(topic, &Err(failure.clone()))
@@ -110,7 +122,7 @@ impl Subscriptions {
         let (mut active, mut notices) = (Vec::new(), Vec::new());
         for (topic, n) in std::mem::take(&mut self.unwritten) {
             if let Some(stage) = self.topics.get_mut(&topic).filter(|stage| **stage == Stage::Sent(n)) {
-                *stage = Stage::Active(false);
+                *stage = Stage::Active { n, is_acknowledged: false };
                 notices.extend(self.answer(&topic, &Ok(false)));
                 active.push(topic);
             }
@@ -182,6 +194,28 @@ mod tests {
         assert!(!was_told);
         assert_eq!(outcomes(notices), [(1, None)]);
         assert_eq!(outcomes(subscriptions.confirm("a:".into(), 2).into_iter().collect()), [(2, None)]);
+    }
+
+    #[test]
+    fn a_refusal_is_remembered_until_the_link_is_gone() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.listen("a:");
+        let n = subscriptions.send("a:");
+        let failure = Failure { kind: ErrorKind::Limit, message: String::new() };
+        subscriptions.refused("a:", Some(n), &failure);
+        assert_eq!(outcomes(subscriptions.confirm("a:".into(), 1).into_iter().collect()), [(1, None)]);
+        subscriptions.reset();
+        assert!(subscriptions.confirm("a:".into(), 2).is_none());
+    }
+
+    #[test]
+    fn a_hub_that_turns_out_native_acknowledges_what_was_taken_for_plain() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.listen("a:");
+        let n = subscriptions.send("a:");
+        subscriptions.written_to_plain();
+        subscriptions.acknowledged("a:", Some(n));
+        assert_eq!(outcomes(subscriptions.confirm("a:".into(), 1).into_iter().collect()), [(1, Some(true))]);
     }
 
     #[test]

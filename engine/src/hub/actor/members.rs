@@ -58,9 +58,27 @@ impl HubActor {
         self.shared.delivery.notice(Notice::Connection { connection: key.to_bits(), serial: self.serial, peer });
         if self.hub_closing.is_some() || self.open_connections() > self.shared.config.limits.max_connections {
             self.begin_close(slot, CloseReason::new(CloseCode::GOING_AWAY, "no room"), LINGER, false);
-        } else if !self.shared.config.admit_by_hand {
+        } else if self.shared.config.admit_by_hand {
+            self.waiting.push_back((now + self.shared.config.limits.handshake, key));
+        } else {
             self.admit(key);
         }
+    }
+
+    /// Connections that the application has not admitted in time go: nobody reads them, so nobody would notice that they are dead.
+    pub(super) fn give_up_waiting(&mut self, now: Instant) {
+        while self.waiting.front().is_some_and(|(deadline, _)| now >= *deadline) {
+            let Some((_, key)) = self.waiting.pop_front() else { return };
+            let slot = self.live_slot(key).filter(|slot| self.is_waiting(*slot));
+            if let Some(slot) = slot {
+                let reason = CloseReason::new(CloseCode::TIMED_OUT, "not admitted in time");
+                self.begin_close(slot, reason, LINGER, false);
+            }
+        }
+    }
+
+    fn is_waiting(&self, slot: usize) -> bool {
+        self.connections[slot].as_ref().is_some_and(|connection| matches!(connection.stage, Stage::Waiting(_)))
     }
 
     pub(super) fn admit(&mut self, key: ConnKey) {

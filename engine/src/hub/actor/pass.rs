@@ -65,6 +65,7 @@ impl HubActor {
             Op::Report => self.report_dropped(),
             Op::Fail(failure) => {
                 self.close(&CloseReason::new(CloseCode::INTERNAL, failure.message.clone()), Duration::ZERO);
+                self.shared.delivery.notice(Notice::Error { failure: failure.clone(), dropped: 0 });
                 self.failure = Some(failure);
             }
             Op::Close { reason, timeout } => self.close(&reason, timeout),
@@ -241,7 +242,7 @@ impl HubActor {
     }
 
     pub(super) fn report_dropped(&mut self) {
-        let dropped = self.shared.counters.unreported.swap(0, Ordering::Relaxed);
+        let dropped = self.shared.mailbox.take_unreported();
         if dropped > 0 {
             let message = format!(
                 "events dropped: more than maxPendingBytes ({}) wait to be fanned out; await drain() when bufferedAmount grows",

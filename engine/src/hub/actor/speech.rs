@@ -94,7 +94,7 @@ impl HubActor {
             return;
         };
         let key = connection.key;
-        let is_too_much = connection.count_malformed(Instant::now()) > max;
+        let is_too_much = connection.malformed.count(Instant::now()) > max;
         self.raise(ErrorKind::Malformed, format!("connection {}: {what}", key.slot()), 1);
         if is_too_much {
             let reason = CloseReason::new(CloseCode::POLICY, format!("more than {max} malformed messages in a minute"));

@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 use std::sync::atomic::Ordering;
 use std::task::Context;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rand::RngExt;
 
@@ -82,9 +82,12 @@ impl Session<'_> {
         if self.phase == Phase::Native {
             return count(&self.spoke.shared.counters.ignored_controls, 1);
         }
-        self.phase = Phase::Native;
+        let was_plain = std::mem::replace(&mut self.phase, Phase::Native) == Phase::Plain;
         self.hello_deadline = None;
         self.spoke.subscriptions.forget_writes();
+        if was_plain {
+            self.spoke.tell([Notice::Hello { connection: 0 }]);
+        }
         self.admit();
     }
 
@@ -92,6 +95,7 @@ impl Session<'_> {
         let kind = match code {
             "FORBIDDEN" => ErrorKind::Forbidden,
             "LIMIT" => ErrorKind::Limit,
+            "NOT_IDENTIFIED" => ErrorKind::NotIdentified,
             _ => ErrorKind::Refused,
         };
         let what = if is_publish { "publishing to" } else { "subscribing to" };
@@ -129,14 +133,8 @@ impl Session<'_> {
     pub(super) fn on_malformed(&mut self, what: String) {
         count(&self.spoke.shared.counters.malformed, 1);
         self.take_for_plain();
-        let now = Instant::now();
-        let (since, times) = &mut self.malformed;
-        if since.is_none_or(|since| now - since > Duration::from_secs(60)) {
-            (*since, *times) = (Some(now), 0);
-        }
-        *times += 1;
         let max = self.spoke.shared.config.limits.max_malformed_per_minute;
-        let is_too_much = *times > max;
+        let is_too_much = self.malformed.count(Instant::now()) > max;
         self.spoke.raise(ErrorKind::Malformed, what, 1);
         if is_too_much {
             let reason = CloseReason::new(CloseCode::POLICY, format!("more than {max} malformed messages in a minute"));

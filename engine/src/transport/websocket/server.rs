@@ -1,7 +1,7 @@
 //! Listens, shakes hands, gives links. Does not know what becomes of them.
 //!
-//! Refusals come before the upgrade: 400 ill-formed, 431 too large, 404 wrong path, 426 no WebSocket request, 403 foreign origin, 503 no
-//! room. A handshake that takes too long is dropped.
+//! Refusals come before the upgrade: 400 ill-formed, 408 too slow, 431 too large, 404 wrong path, 426 no WebSocket request, 403 foreign
+//! origin, 503 no room.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -23,6 +23,8 @@ use crate::wire::frame::Framing;
 
 /// Connections the kernel may hold for us. Source: what Linux allows by default since 5.4.
 const BACKLOG: u32 = 4096;
+/// How long a client that was too slow may take to hear so. Source: none, a guess.
+const REFUSAL_GRACE: Duration = Duration::from_secs(1);
 /// First and largest pause after accepting failed. Source: none, guesses.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
@@ -183,7 +185,7 @@ impl Server {
         tokio::spawn(async move {
             let handshake = server.handshake(stream, from);
             // A handshake that fails concerns nobody but its client, which was told or is gone.
-            let _refused = tokio::time::timeout(server.config.limits.handshake, handshake).await;
+            let _refused = tokio::time::timeout(server.config.limits.handshake + REFUSAL_GRACE, handshake).await;
             server.handshakes.fetch_sub(1, Ordering::Relaxed);
         });
     }
@@ -231,9 +233,10 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let parsed = match head::read_head(io).await {
-            Ok((bytes, early)) => head::parse_request(&bytes).map(|request| (request, early)),
-            Err(error) => Err(error),
+        let parsed = match tokio::time::timeout(self.config.limits.handshake, head::read_head(io)).await {
+            Ok(Ok((bytes, early))) => head::parse_request(&bytes).map(|request| (request, early)),
+            Ok(Err(error)) => Err(error),
+            Err(_) => return refuse(io, StatusCode::REQUEST_TIMEOUT, "no request came in time").await,
         };
         let (request, early) = match parsed {
             Ok(parsed) => parsed,

@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+use crate::closing::Closing;
 use crate::delivery::{Delivery, Failure, Notice};
 use crate::inbound::Inbound;
 use crate::link::Link;
@@ -97,19 +98,34 @@ fn count(counter: &AtomicU64, by: u64) {
 }
 
 enum Op {
-    Publish { span: EventSpan, to: ConnKey },
-    From { connection: ConnKey, inbound: Inbound },
+    Publish {
+        span: EventSpan,
+        to: ConnKey,
+    },
+    From {
+        connection: ConnKey,
+        inbound: Inbound,
+    },
     Add(Box<Link>),
     Admit(ConnKey),
     Disconnect(ConnKey, CloseReason),
-    Listen { from: ConnKey, topic: Box<str> },
-    Unlisten { from: ConnKey, topic: Box<str> },
-    Confirm { token: u32 },
+    Listen {
+        from: ConnKey,
+        topic: Box<str>,
+    },
+    Unlisten {
+        from: ConnKey,
+        topic: Box<str>,
+    },
+    Confirm {
+        token: u32,
+    },
     Flush(u32),
     Drained(u32),
+    /// Wakes the task, which looks at what was dropped whenever it wakes.
     Report,
     Fail(Failure),
-    Close { reason: CloseReason, timeout: Duration },
+    Close,
 }
 
 impl Operation for Op {
@@ -135,6 +151,7 @@ struct Shared {
     connections: Mutex<HashMap<ConnKey, Arc<ConnShared>, foldhash::fast::RandomState>>,
     connection_count: AtomicUsize,
     acceptors: Mutex<Vec<AbortHandle>>,
+    closing: Closing,
 }
 
 /// A handle to a hub. Cheap to clone; the hub lives until it is closed.
@@ -164,6 +181,7 @@ impl Hub {
             connections: Mutex::default(),
             connection_count: AtomicUsize::new(0),
             acceptors: Mutex::default(),
+            closing: Closing::default(),
         });
         let task = runtime.spawn(tokio::task::unconstrained(HubActor::new(Arc::clone(&shared)).run()));
         let watched = Arc::clone(&shared);
@@ -257,7 +275,8 @@ impl Hub {
     /// Closes: no new connections, what was published is written until the time-out, then [`Notice::Closed`].
     pub fn close(&self, reason: CloseReason, timeout: Duration) {
         self.shared.stop_accepting();
-        self.command(Op::Close { reason, timeout });
+        self.shared.closing.ask(reason, timeout);
+        self.command(Op::Close);
     }
 
     /// Closes because the hub cannot be reached at all.

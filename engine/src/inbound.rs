@@ -21,8 +21,8 @@ pub(crate) enum Inbound {
     Malformed(String),
     /// A ping to be answered.
     Ping(Box<[u8]>),
-    /// The answer to a ping of ours.
-    Pong,
+    /// The answer to a ping of ours, with what that carried.
+    Pong(Box<[u8]>),
     /// The peer ends the link.
     Closing(CloseReason),
     /// Nothing more comes; the reason is the peer's, or ours for closing the link.
@@ -83,7 +83,7 @@ fn accept(item: Item<'_>, limits: &Limits, text: &mut String) -> Inbound {
             Err(_) => Inbound::Malformed("a message that is not UTF-8".into()),
         },
         Item::Ping(data) => Inbound::Ping(data.into()),
-        Item::Pong(_) => Inbound::Pong,
+        Item::Pong(data) => Inbound::Pong(data.into()),
         Item::Close(code, reason) => Inbound::Closing(CloseReason::new(code, reason)),
     }
 }

@@ -13,6 +13,7 @@ pub mod spoke;
 pub mod transport;
 pub mod wire;
 
+mod closing;
 mod inbound;
 mod mailbox;
 mod meter;

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use crate::closing::Closing;
 use crate::delivery::{Delivery, Failure, Notice};
 use crate::inbound::Inbound;
 use crate::link::{Connect, Destination};
@@ -131,15 +132,29 @@ fn count(counter: &AtomicU64, by: u64) {
 enum Op {
     Publish(EventSpan),
     Read(Inbound),
-    Listen { topic: Box<str> },
-    Unlisten { topic: Box<str> },
-    Confirm { topic: Box<str>, token: u32 },
+    Listen {
+        topic: Box<str>,
+    },
+    Unlisten {
+        topic: Box<str>,
+    },
+    Confirm {
+        topic: Box<str>,
+        token: u32,
+    },
     Flush(u32),
     Drained(u32),
+    /// Wakes the task, which looks at what was dropped whenever it wakes.
     Report,
-    Provide { token: u32, destination: Destination },
-    Decline { token: u32, message: String },
-    Close { reason: CloseReason, timeout: Duration },
+    Provide {
+        token: u32,
+        destination: Destination,
+    },
+    Decline {
+        token: u32,
+        message: String,
+    },
+    Close,
 }
 
 impl Operation for Op {
@@ -163,6 +178,7 @@ struct Shared {
     counters: Counters,
     /// What may wait now: less while there is no link.
     bound: AtomicUsize,
+    closing: Closing,
 }
 
 /// A handle to a spoke. Cheap to clone; the spoke lives until it is closed.
@@ -196,6 +212,7 @@ impl Spoke {
             delivery,
             counters: Counters::default(),
             bound,
+            closing: Closing::default(),
         });
         let task = runtime.spawn(SpokeActor::new(Arc::clone(&shared), connector).run());
         let watched = Arc::clone(&shared);
@@ -261,7 +278,8 @@ impl Spoke {
 
     /// Closes: what was published is written until the time-out, then [`Notice::Closed`].
     pub fn close(&self, reason: CloseReason, timeout: Duration) {
-        self.command(Op::Close { reason, timeout });
+        self.shared.closing.ask(reason, timeout);
+        self.command(Op::Close);
     }
 
     /// Closes without writing anything more; for environments that end.

@@ -463,7 +463,7 @@ async fn a_connection_refused_before_admit_reads_why() {
         peer.send(HELLO).await;
         let (key, _) = net.app.connection(1).await;
         net.hub.disconnect(key, CloseReason::new(CloseCode::REFUSED, "not you"));
-        assert_eq!(peer.to_end().await, (vec![], Some((4403, "not you".into()))));
+        assert_eq!(peer.until_end().await, (vec![], Some((4403, "not you".into()))));
         assert_eq!(net.app.disconnection(key).await, (4403, "not you".into(), true));
     })
     .await;
@@ -481,7 +481,7 @@ async fn disconnect_closes_behind_what_was_published_before() {
             }
             net.hub.disconnect(key, CloseReason::new(CloseCode(4000), "that is all"));
             net.publish("t", "1", "\"too late\"");
-            let (texts, close) = peer.to_end().await;
+            let (texts, close) = peer.until_end().await;
             assert_eq!(payloads(&texts), numbers(0..3000), "{via:?}");
             assert_eq!(close, Some((4000, "that is all".into())));
             drop(peer);
@@ -501,7 +501,7 @@ async fn a_peers_close_is_answered_and_clean() {
         let (key, _) = net.app.connection(1).await;
         peer.send(&event("t", "1", "1")).await;
         peer.ws().close(4001, "bye").await;
-        assert_eq!(peer.to_end().await, (vec![], Some((4001, String::new()))));
+        assert_eq!(peer.until_end().await, (vec![], Some((4001, String::new()))));
         assert_eq!(net.app.disconnection(key).await, (4001, "bye".into(), true));
         assert_eq!(net.app.payloads(), ["1"], "what came before the close counts");
 
@@ -639,7 +639,7 @@ async fn malformed_messages_are_counted_and_reported_and_one_too_many_closes() {
             net.publish("t", "1", "1");
             assert_eq!(peer.text().await, event("t", "1", "1"), "three are forgiven");
             peer.send("nonsense").await;
-            let (_, close) = peer.to_end().await;
+            let (_, close) = peer.until_end().await;
             assert_eq!(close.map(|(code, _)| code), Some(1008), "{via:?}: the fourth is not");
             drop(peer);
             assert_eq!(net.app.disconnection(key).await.0, 1008);
@@ -695,7 +695,7 @@ async fn a_message_at_the_limit_passes_and_one_byte_more_closes_with_1009() {
             peer.send(&sized(200)).await;
             assert_eq!(subscriber.text().await, sized(200), "{via:?}");
             peer.send(&sized(201)).await;
-            let (_, close) = peer.to_end().await;
+            let (_, close) = peer.until_end().await;
             assert_eq!(close.map(|(code, _)| code), Some(1009), "{via:?}");
             drop(peer);
             let (code, _, is_clean) = net.app.disconnection(key).await;
@@ -1154,7 +1154,7 @@ async fn close_writes_what_was_published_and_then_says_1001() {
             net.hub.close(reason.clone(), Duration::from_secs(30));
             net.hub.close(reason, Duration::from_secs(30));
             for peer in &mut peers {
-                let (texts, close) = peer.to_end().await;
+                let (texts, close) = peer.until_end().await;
                 assert_eq!(payloads(&texts), numbers(0..EVENTS), "{via:?}");
                 assert_eq!(close, Some((1001, "good night".into())), "{via:?}");
             }
@@ -1236,7 +1236,7 @@ async fn abort_closes_at_once() {
             let mut peer = net.subscriber(&["t:1"]).await;
             net.hub.abort();
             net.app.closed().await;
-            let (texts, _) = peer.to_end().await;
+            let (texts, _) = peer.until_end().await;
             assert_eq!(texts, [""; 0]);
         }
     })
@@ -1531,7 +1531,7 @@ async fn connections_that_race_for_the_last_place_do_not_exceed_the_limit() {
         config.limits.max_connections = 2;
         let net = Net::start(config, Via::Memory).await;
         let mut peers = [net.peer().await, net.peer().await, net.peer().await];
-        let (texts, close) = peers[2].to_end().await;
+        let (texts, close) = peers[2].until_end().await;
         assert_eq!((texts, close.map(|(code, _)| code)), (vec![], Some(1001)));
         net.app.disconnections(1).await;
         assert_eq!(net.hub.stats().connections, 2);
@@ -1604,7 +1604,7 @@ async fn events_travel_over_tls_both_ways() {
         }
         let (key, _) = net.app.connection(1).await;
         net.hub.disconnect(key, CloseReason::new(CloseCode(4000), "over"));
-        assert_eq!(peers[0].to_end().await, (vec![], Some((4000, "over".into()))));
+        assert_eq!(peers[0].until_end().await, (vec![], Some((4000, "over".into()))));
     })
     .await;
 }

@@ -39,11 +39,6 @@ struct FlushWait {
     pending: Vec<(ConnKey, u64)>,
 }
 
-struct HubClosing {
-    reason: CloseReason,
-    deadline: Instant,
-}
-
 pub(super) struct HubActor {
     shared: Arc<Shared>,
     connections: Vec<Option<Connection>>,
@@ -63,7 +58,8 @@ pub(super) struct HubActor {
     asked_flushes: Vec<u32>,
     flushes: Vec<FlushWait>,
     drains: Vec<u32>,
-    hub_closing: Option<HubClosing>,
+    /// `close()` was reached in the mailbox: connections have been told.
+    is_closing: bool,
     failure: Option<Failure>,
     next_heartbeat: Instant,
     timer: Option<Pin<Box<Sleep>>>,
@@ -90,7 +86,7 @@ impl HubActor {
             asked_flushes: Vec::new(),
             flushes: Vec::new(),
             drains: Vec::new(),
-            hub_closing: None,
+            is_closing: false,
             failure: None,
             next_heartbeat,
             timer: None,
@@ -153,6 +149,7 @@ impl HubActor {
         for notice in self.meter.due(now) {
             self.shared.delivery.notice(notice);
         }
+        self.report_dropped();
         self.give_up_waiting(now);
         let ended: Vec<usize> = self.closing.iter().copied().filter(|slot| self.has_ended(*slot, now)).collect();
         ended.into_iter().for_each(|slot| self.remove(slot));
@@ -177,7 +174,7 @@ impl HubActor {
         });
         let waiting = self.waiting.front().map(|(deadline, _)| *deadline);
         let heartbeat = (self.open_connections() > 0).then_some(self.next_heartbeat);
-        let hub = self.hub_closing.as_ref().map(|closing| closing.deadline);
+        let hub = self.shared.closing.deadline();
         closing.chain(waiting).chain(heartbeat).chain(hub).chain(self.meter.next_due()).min()
     }
 
@@ -218,7 +215,9 @@ impl HubActor {
                 continue;
             }
             let silence = connection.shared.silence(now);
-            if silence > self.shared.config.limits.dead_after() {
+            // While we do not read, silence says nothing of the peer; but it is to hear that we live.
+            let is_paused = connection.shared.is_paused();
+            if !is_paused && silence > self.shared.config.limits.dead_after() {
                 self.vanish(slot, "no byte came for 2.5 heartbeats");
             } else if silence >= interval && connection.pinged_at.is_none_or(|at| now - at >= interval) {
                 connection.pinged_at = Some(now);
@@ -230,21 +229,23 @@ impl HubActor {
         }
     }
 
-    fn close(&mut self, reason: &CloseReason, timeout: Duration) {
-        let deadline = Instant::now() + timeout;
-        if let Some(closing) = &mut self.hub_closing {
-            closing.deadline = closing.deadline.min(deadline);
+    /// Says goodbye to everybody; what was published before is in their queues.
+    fn close(&mut self) {
+        let (Some(reason), Some(deadline)) = (self.shared.closing.reason(), self.shared.closing.deadline()) else {
+            return;
+        };
+        if std::mem::replace(&mut self.is_closing, true) {
             return;
         }
-        self.hub_closing = Some(HubClosing { reason: reason.clone(), deadline });
+        let grace = deadline.saturating_duration_since(Instant::now());
         for slot in 0..self.connections.len() {
-            self.begin_close(slot, reason.clone(), timeout, false);
+            self.begin_close(slot, reason.clone(), grace, false);
         }
     }
 
     fn is_finished(&self) -> bool {
-        let Some(closing) = &self.hub_closing else { return false };
-        self.connections.iter().all(Option::is_none) || Instant::now() >= closing.deadline
+        self.shared.closing.is_overdue(Instant::now())
+            || self.is_closing && self.connections.iter().all(Option::is_none)
     }
 
     fn finish(&mut self) {
@@ -273,7 +274,7 @@ impl HubActor {
         for token in self.drains.drain(..) {
             self.shared.delivery.notice(Notice::Drained { token });
         }
-        let reason = self.hub_closing.take().map_or(CloseReason::new(CloseCode::NORMAL, ""), |closing| closing.reason);
+        let reason = self.shared.closing.reason().unwrap_or(CloseReason::new(CloseCode::NORMAL, ""));
         self.shared.delivery.notice(Notice::Closed { reason, error: self.failure.take() });
     }
 }

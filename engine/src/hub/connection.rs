@@ -52,15 +52,24 @@ impl ConnShared {
         self.is_paused.store(false, Ordering::Relaxed);
     }
 
+    /// Reading goes on: silence counts from now.
+    pub(super) fn mark_resumed(&self, now: Instant) {
+        if self.is_paused() {
+            self.mark_read(now);
+        }
+    }
+
     pub(super) fn mark_paused(&self) {
         self.is_paused.store(true, Ordering::Relaxed);
     }
 
-    /// How long nothing came although we would have read it.
+    /// Whether reading is paused by us.
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused.load(Ordering::Relaxed)
+    }
+
+    /// How long nothing came.
     pub(super) fn silence(&self, now: Instant) -> Duration {
-        if self.is_paused.load(Ordering::Relaxed) {
-            return Duration::ZERO;
-        }
         let last = self.started + Duration::from_millis(self.last_read_ms.load(Ordering::Relaxed));
         now.saturating_duration_since(last)
     }

@@ -32,6 +32,7 @@ pub(super) async fn read(mut reader: Box<dyn LinkRead>, key: ConnKey, conn: Arc<
     let mut has_ended = false;
     while !has_ended {
         poll_fn(|cx| poll_gates(&hub, &conn, cx)).await;
+        conn.mark_resumed(Instant::now());
         has_ended = poll_fn(|cx| poll_once(&mut *reader, key, &conn, &hub, cx)).await;
     }
     guard.is_armed = false;

@@ -39,11 +39,6 @@ impl Held {
     }
 }
 
-pub(super) struct Ending {
-    pub(super) reason: CloseReason,
-    pub(super) deadline: Instant,
-}
-
 /// Why a spoke is over.
 struct Over {
     reason: CloseReason,
@@ -59,7 +54,8 @@ pub(super) struct SpokeActor {
     pub(super) drains: Vec<u32>,
     pub(super) meter: ErrorMeter,
     pub(super) gap: Option<OpenGap>,
-    pub(super) closing: Option<Ending>,
+    /// `close()` was reached in the mailbox: nothing comes behind it.
+    pub(super) is_closing: bool,
     provided: Option<(u32, Result<Destination, String>)>,
     dial_token: u32,
     was_open: bool,
@@ -79,7 +75,7 @@ impl SpokeActor {
             drains: Vec::new(),
             meter: ErrorMeter::default(),
             gap: None,
-            closing: None,
+            is_closing: false,
             provided: None,
             dial_token: 0,
             was_open: false,
@@ -200,6 +196,7 @@ impl SpokeActor {
     }
 
     fn take_offline(&mut self) {
+        self.report_dropped();
         while let Some(batch) = self.shared.mailbox.take() {
             self.take_batch(batch);
         }
@@ -256,9 +253,9 @@ impl SpokeActor {
     }
 
     fn over_while_offline(&self) -> Option<Over> {
-        let closing = self.closing.as_ref()?;
-        let is_over = self.held.is_empty() || Instant::now() >= closing.deadline;
-        is_over.then(|| Over { reason: closing.reason.clone(), error: None })
+        let closing = &self.shared.closing;
+        let is_over = self.is_closing && self.held.is_empty() || closing.is_overdue(Instant::now());
+        is_over.then(|| closing.reason().map(|reason| Over { reason, error: None })).flatten()
     }
 
     // ---- Commands --------------------------------------------------------------------------------------------------------------
@@ -272,11 +269,10 @@ impl SpokeActor {
             }
             Op::Flush(token) => self.flushes.push(token),
             Op::Drained(token) => self.drains.push(token),
-            Op::Report => self.report_dropped(),
             Op::Provide { token, destination } => self.provided = Some((token, Ok(destination))),
             Op::Decline { token, message } => self.provided = Some((token, Err(message))),
-            Op::Close { reason, timeout } => self.close(reason, timeout),
-            Op::Publish(_) | Op::Read(_) | Op::Listen { .. } | Op::Unlisten { .. } => {}
+            Op::Close => self.is_closing = true,
+            Op::Publish(_) | Op::Read(_) | Op::Listen { .. } | Op::Unlisten { .. } | Op::Report => {}
         }
     }
 
@@ -290,15 +286,7 @@ impl SpokeActor {
         was_told
     }
 
-    fn close(&mut self, reason: CloseReason, timeout: Duration) {
-        let deadline = Instant::now() + timeout;
-        match &mut self.closing {
-            Some(closing) => closing.deadline = closing.deadline.min(deadline),
-            None => self.closing = Some(Ending { reason, deadline }),
-        }
-    }
-
-    fn report_dropped(&mut self) {
+    pub(super) fn report_dropped(&mut self) {
         let dropped = self.shared.mailbox.take_unreported();
         if dropped > 0 {
             let bound = self.shared.bound.load(Ordering::Relaxed);
@@ -370,8 +358,8 @@ impl SpokeActor {
 
     /// What the end of a link means: the table of close codes in `docs/protocol.md`.
     fn judge(&mut self, end: SessionEnd) -> Result<Lost, Over> {
-        if let Some(closing) = &self.closing {
-            return Err(Over { reason: closing.reason.clone(), error: None });
+        if let Some(reason) = self.shared.closing.reason() {
+            return Err(Over { reason, error: None });
         }
         let code = end.reason.code;
         let is_protocol_error = matches!(code, CloseCode::PROTOCOL | CloseCode::NOT_UTF8 | CloseCode::TOO_LARGE);

@@ -82,10 +82,10 @@ pub(super) struct Session<'a> {
     is_paused: bool,
     next_heartbeat: Instant,
     hello_deadline: Option<Instant>,
-    /// Events written, of those the hub has surely received, and what it will have received when it answers the ping under way.
+    /// Events written, and those of them that the hub has surely received: a ping carries the first number, its answer brings it back.
     sent: u64,
     proven: u64,
-    pinged: Option<u64>,
+    last_ping: Instant,
     malformed: PerMinute,
     close_sent: bool,
     timer: Option<Pin<Box<Sleep>>>,
@@ -119,7 +119,7 @@ impl<'a> Session<'a> {
             is_paused: false,
             sent: 0,
             proven: 0,
-            pinged: None,
+            last_ping: now,
             malformed: PerMinute::default(),
             close_sent: false,
             timer: None,
@@ -247,9 +247,13 @@ impl<'a> Session<'a> {
 
     /// Reads once and acts on it; true if there may be more.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
-        self.is_paused = self.spoke.shared.delivery.poll_room(cx).is_pending();
+        let was_paused = std::mem::replace(&mut self.is_paused, self.spoke.shared.delivery.poll_room(cx).is_pending());
         if self.is_paused {
             return false;
+        }
+        if was_paused {
+            // Silence counts from now.
+            self.last_read = Instant::now();
         }
         let mut read = std::mem::take(&mut self.read);
         let limits = &self.spoke.shared.config.limits;
@@ -282,33 +286,31 @@ impl<'a> Session<'a> {
             self.next_heartbeat = now + self.spoke.shared.config.limits.heartbeat / 4;
             self.heartbeat(now);
         }
-        if let Some(closing) = self.spoke.closing.as_ref().filter(|closing| now >= closing.deadline) {
-            let reason = closing.reason.clone();
-            self.end.get_or_insert((reason, ErrorKind::Closed));
+        let closing = &self.spoke.shared.closing;
+        if closing.is_overdue(now) && self.end.is_none() {
+            self.end = closing.reason().map(|reason| (reason, ErrorKind::Closed));
         }
+        self.spoke.report_dropped();
         self.spoke.tell_due_errors();
     }
 
     fn heartbeat(&mut self, now: Instant) {
-        if self.is_paused {
-            // We do not read, so silence says nothing of the hub.
-            self.last_read = now;
-        }
         if !self.link.framing.has_control_frames() {
             return;
         }
-        let interval = self.spoke.shared.config.limits.heartbeat;
+        let limits = &self.spoke.shared.config.limits;
         let silence = now - self.last_read;
-        if silence > self.spoke.shared.config.limits.dead_after() {
+        // While we do not read, silence says nothing of the hub; but it is to hear that we live.
+        if !self.is_paused && silence > limits.dead_after() {
             let reason = CloseReason::new(CloseCode::ABNORMAL, "no byte came for 2.5 heartbeats");
             self.end = Some((reason, ErrorKind::TimedOut));
-        } else if self.pinged.is_none() && (silence >= interval || self.sent > self.proven) {
+        } else if (silence >= limits.heartbeat || self.sent > self.proven) && now - self.last_ping >= limits.heartbeat {
             self.ping();
         }
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let closing = self.spoke.closing.as_ref().map(|closing| closing.deadline);
+        let closing = self.spoke.shared.closing.deadline();
         let deadlines = [self.hello_deadline, closing, self.spoke.meter.next_due(), Some(self.next_heartbeat)];
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
             return Poll::Pending;

@@ -458,10 +458,10 @@ impl BarePeer {
     }
 
     /// Reads to the end: what came, and the close code and reason if there was one.
-    pub(crate) async fn to_end(&mut self) -> (Vec<String>, Option<(u16, String)>) {
+    pub(crate) async fn until_end(&mut self) -> (Vec<String>, Option<(u16, String)>) {
         match self {
-            Self::Ws(bare) => bare.to_end().await,
-            Self::Link(link) => link.to_end().await,
+            Self::Ws(bare) => bare.until_end().await,
+            Self::Link(link) => link.until_end().await,
         }
     }
 
@@ -551,7 +551,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bare<S> {
         }
     }
 
-    pub(crate) async fn to_end(&mut self) -> (Vec<String>, Option<(u16, String)>) {
+    pub(crate) async fn until_end(&mut self) -> (Vec<String>, Option<(u16, String)>) {
         let mut texts: Vec<String> = self.kept.drain(..).collect();
         let mut close = None;
         loop {
@@ -662,7 +662,7 @@ impl LinkPeer {
         }
     }
 
-    pub(crate) async fn to_end(&mut self) -> (Vec<String>, Option<(u16, String)>) {
+    pub(crate) async fn until_end(&mut self) -> (Vec<String>, Option<(u16, String)>) {
         let mut texts: Vec<String> = self.kept.drain(..).collect();
         while let Some(text) = self.next().await {
             texts.push(text);

@@ -56,7 +56,7 @@ impl HubActor {
         self.shared.connection_count.store(self.open_connections(), Ordering::Relaxed);
         count(&self.shared.counters.accepted, 1);
         self.shared.delivery.notice(Notice::Connection { connection: key.to_bits(), serial: self.serial, peer });
-        if self.hub_closing.is_some() || self.open_connections() > self.shared.config.limits.max_connections {
+        if self.is_closing || self.open_connections() > self.shared.config.limits.max_connections {
             self.begin_close(slot, CloseReason::new(CloseCode::GOING_AWAY, "no room"), LINGER, false);
         } else if self.shared.config.admit_by_hand {
             self.waiting.push_back((now + self.shared.config.limits.handshake, key));

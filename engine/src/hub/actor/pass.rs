@@ -62,13 +62,14 @@ impl HubActor {
             Op::Confirm { token } => self.shared.delivery.notice(Notice::Confirmed { token, outcome: Ok(true) }),
             Op::Flush(token) => self.asked_flushes.push(token),
             Op::Drained(token) => self.drains.push(token),
-            Op::Report => self.report_dropped(),
+            Op::Report => {}
             Op::Fail(failure) => {
-                self.close(&CloseReason::new(CloseCode::INTERNAL, failure.message.clone()), Duration::ZERO);
+                self.shared.closing.ask(CloseReason::new(CloseCode::INTERNAL, failure.message.clone()), Duration::ZERO);
                 self.shared.delivery.notice(Notice::Error { failure: failure.clone(), dropped: 0 });
                 self.failure = Some(failure);
+                self.close();
             }
-            Op::Close { reason, timeout } => self.close(&reason, timeout),
+            Op::Close => self.close(),
         }
     }
 

@@ -20,7 +20,7 @@ impl HubActor {
     }
 
     pub(super) fn must_hold(&self) -> bool {
-        self.hub_closing.is_none() && self.blocked_connections().any(|connection| self.holds_back(connection))
+        self.blocked_connections().any(|connection| self.holds_back(connection))
     }
 
     /// Waits one step for readers that keep reading, at the expense of their credit.

@@ -25,7 +25,7 @@ impl Session<'_> {
                 let mask = self.dice.random();
                 self.link.framing.write_pong(&mut self.out, &data, mask);
             }
-            Inbound::Pong => self.on_pong(),
+            Inbound::Pong(data) => self.on_pong(&data),
             Inbound::Closing(reason) => self.on_closing(reason),
             Inbound::Ended(ending) => {
                 let kind = if ending.is_violation { ErrorKind::Protocol } else { ErrorKind::ConnectionLost };
@@ -42,6 +42,9 @@ impl Session<'_> {
         count(&shared.counters.received, 1);
         // The first envelope is no hello: the hub is plain.
         self.take_for_plain();
+        if !self.is_admitted {
+            return;
+        }
         if !self.spoke.subscriptions.is_wanted(span.topic(text)) {
             return count(&self.spoke.shared.counters.unwanted, 1);
         }
@@ -144,16 +147,16 @@ impl Session<'_> {
     }
 
     /// A Pong that overtakes the answer to hello comes from a hub that knows no hello.
-    pub(super) fn on_pong(&mut self) {
-        if let Some(received) = self.pinged.take() {
-            self.proven = received;
+    pub(super) fn on_pong(&mut self, data: &[u8]) {
+        if let Ok(received) = data.try_into().map(u64::from_be_bytes) {
+            self.proven = self.proven.max(received.min(self.sent));
         }
         self.take_for_plain();
     }
 
     pub(super) fn on_closing(&mut self, reason: CloseReason) {
         if self.close_sent {
-            let ours = self.spoke.closing.as_ref().map_or(reason, |closing| closing.reason.clone());
+            let ours = self.spoke.shared.closing.reason().unwrap_or(reason);
             self.end = Some((ours, ErrorKind::Closed));
             return;
         }

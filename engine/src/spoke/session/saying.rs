@@ -2,6 +2,8 @@
 
 use std::task::Context;
 
+use std::time::Instant;
+
 use rand::RngExt;
 
 use super::Session;
@@ -90,26 +92,27 @@ impl Session<'_> {
         self.link.framing.write_message(&mut self.out, &self.text, mask);
     }
 
+    /// Asks for a sign of life; the answer proves that what was sent before has arrived.
     pub(super) fn ping(&mut self) {
         let mask = self.dice.random();
-        if self.link.framing.write_ping(&mut self.out, b"", mask) {
-            self.pinged = Some(self.sent);
-        }
+        self.link.framing.write_ping(&mut self.out, &self.sent.to_be_bytes(), mask);
+        self.last_ping = Instant::now();
     }
 
     /// Once everything before `close()` is encoded, the link is ended in order.
     pub(super) fn say_goodbye(&mut self) {
-        let Some(closing) = self.spoke.closing.as_ref().filter(|_| self.spoke.held.is_empty()) else {
+        let closing = &self.spoke.shared.closing;
+        let Some(reason) = closing.reason().filter(|_| self.spoke.is_closing && self.spoke.held.is_empty()) else {
             return;
         };
-        if std::mem::replace(&mut self.close_sent, true) {
+        let mask = self.dice.random();
+        if self.close_sent {
             return;
         }
-        let reason = closing.reason.clone();
-        let mask = self.dice.random();
-        if !self.link.framing.write_close(&mut self.out, reason.code, &reason.reason, mask)
-            && self.written == self.out.len()
-        {
+        if self.link.framing.write_close(&mut self.out, reason.code, &reason.reason, mask) {
+            self.close_sent = true;
+        } else if self.written == self.out.len() {
+            // No frame says it: the link itself does.
             self.end = Some((reason, ErrorKind::Closed));
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use crate::mailbox::lock;
@@ -12,20 +13,30 @@ use crate::model::CloseReason;
 pub(crate) struct Closing {
     is_asked: AtomicBool,
     wish: Mutex<Option<(CloseReason, Instant)>>,
+    waker: Mutex<Option<Waker>>,
 }
 
 impl Closing {
-    /// Asks for the end with this reason within this time; false if it was asked for before.
-    pub(crate) fn ask(&self, reason: CloseReason, timeout: Duration) -> bool {
+    /// Asks for the end with this reason within this time.
+    pub(crate) fn ask(&self, reason: CloseReason, timeout: Duration) {
         let deadline = Instant::now() + timeout;
         let mut wish = lock(&self.wish);
         self.is_asked.store(true, Ordering::Release);
-        if let Some((_, earlier)) = &mut *wish {
-            *earlier = deadline.min(*earlier);
-            return false;
+        let (_, earliest) = wish.get_or_insert((reason, deadline));
+        *earliest = deadline.min(*earliest);
+        drop(wish);
+        let waker = lock(&self.waker).take();
+        if let Some(waker) = waker {
+            waker.wake();
         }
-        *wish = Some((reason, deadline));
-        true
+    }
+
+    /// Wakes the task at the next `ask`: one whose link is full sleeps on the link and not on its queue. Look at `deadline` afterwards.
+    pub(crate) fn wake_when_asked(&self, cx: &Context<'_>) {
+        let mut waker = lock(&self.waker);
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
     }
 
     /// When everything must be over.

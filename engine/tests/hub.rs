@@ -3,7 +3,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use alkpubsub_engine::delivery::{Delivery, Notice};
 use alkpubsub_engine::hub::{Hub, HubConfig};
@@ -511,6 +511,32 @@ async fn a_peers_close_is_answered_and_clean() {
         assert_eq!(read_frame(&mut peer).await, Some((0x88, vec![])));
         assert_eq!(read_frame(&mut peer).await, None, "then the socket ends");
         assert_eq!(net.app.disconnection(key).await, (1005, String::new(), true));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_that_has_nothing_left_to_say_ends_at_once() {
+    within(async {
+        let mut config = HubConfig { admit_by_hand: true, ..HubConfig::default() };
+        // Nothing else wakes the hub.
+        config.limits.heartbeat = Duration::from_secs(600);
+        let net = Net::start(config, Via::WebSocket).await;
+        let _refused = net.peer().await;
+        let (refused, _) = net.app.connection(1).await;
+        let began = Instant::now();
+        net.hub.disconnect(refused, CloseReason::new(CloseCode::REFUSED, ""));
+        net.app.disconnection(refused).await;
+        assert!(began.elapsed() < Duration::from_millis(500), "refused: {:?}", began.elapsed());
+
+        let mut leaving = net.peer().await;
+        let (key, _) = net.app.connection(2).await;
+        net.hub.admit(key);
+        leaving.settle().await;
+        let began = Instant::now();
+        leaving.ws().close(1000, "").await;
+        net.app.disconnection(key).await;
+        assert!(began.elapsed() < Duration::from_millis(500), "left: {:?}", began.elapsed());
     })
     .await;
 }

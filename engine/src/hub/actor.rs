@@ -115,8 +115,9 @@ impl HubActor {
 
     /// The next batch, or nothing after something else has happened.
     async fn next_batch(&mut self) -> Option<Batch<Op>> {
-        if !self.blocked.is_empty() {
-            self.drain_blocked(&mut Context::from_waker(Waker::noop()));
+        if !self.blocked.is_empty() && self.drain_blocked(&mut Context::from_waker(Waker::noop())) {
+            // A connection that has nothing left to say may be over.
+            return None;
         }
         if self.shared.mailbox.has_some() && self.must_hold() {
             self.hold().await;

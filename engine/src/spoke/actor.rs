@@ -343,6 +343,7 @@ impl SpokeActor {
         self.subscriptions.reset();
         if end.lasted > backoff::STABLE {
             self.attempt = 0;
+            self.protocol_errors = 0;
         }
         self.judge(end)
     }
@@ -351,7 +352,7 @@ impl SpokeActor {
         let cause =
             if end.reason.code == CloseCode::TOO_SLOW { GapCause::SlowConsumer } else { GapCause::ConnectionLost };
         match &mut self.gap {
-            Some(gap) => gap.prolong(),
+            Some(gap) => gap.prolong(self.subscriptions.active(), end.is_unproven),
             None => self.gap = OpenGap::begin(cause, end.last_read_ms, self.subscriptions.active(), end.is_unproven),
         }
     }

@@ -35,8 +35,15 @@ impl OpenGap {
         Some(Self { cause, direction, from_ms, topics, missing, detained: String::new(), spans: Vec::new() })
     }
 
-    /// The link was lost again before the gap was over.
-    pub(super) fn prolong(&mut self) {
+    /// The link was lost again before the gap was over: what had become active meanwhile is missing too.
+    pub(super) fn prolong(&mut self, active: Vec<Box<str>>, is_out: bool) {
+        let new: Vec<_> = active.into_iter().filter(|topic| !self.topics.contains(topic)).collect();
+        self.topics.extend(new);
+        self.direction = match (self.topics.is_empty(), is_out || self.direction != Direction::In) {
+            (true, _) => Direction::Out,
+            (false, true) => Direction::Both,
+            (false, false) => Direction::In,
+        };
         self.missing = self.topics.iter().cloned().collect();
     }
 

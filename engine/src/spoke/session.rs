@@ -164,8 +164,12 @@ impl<'a> Session<'a> {
             if self.end.is_some() {
                 return Poll::Ready(());
             }
-            if !has_written && !has_read && self.poll_timer(cx).is_pending() {
-                return Poll::Pending;
+            if !has_written && !has_read {
+                // A full link is woken by the link alone, and a wish to close must not wait for it.
+                self.spoke.shared.closing.wake_when_asked(cx);
+                if self.poll_timer(cx).is_pending() {
+                    return Poll::Pending;
+                }
             }
         }
         Poll::Ready(())

@@ -634,7 +634,8 @@ impl LinkPeer {
             if let Some(item) = self.items.pop_front() {
                 return Some(item);
             }
-            if self.has_ended {
+            // Behind a close frame nothing comes.
+            if self.has_ended || self.close.is_some() {
                 return None;
             }
             self.read().await;

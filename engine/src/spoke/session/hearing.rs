@@ -19,7 +19,10 @@ impl Session<'_> {
         match inbound {
             Inbound::Event(span) => self.on_event(span, text),
             Inbound::Control(control) => self.on_control(control),
-            Inbound::IgnoredControl => count(&self.spoke.shared.counters.ignored_controls, 1),
+            Inbound::IgnoredControl => {
+                self.take_for_plain();
+                count(&self.spoke.shared.counters.ignored_controls, 1);
+            }
             Inbound::Malformed(what) => self.on_malformed(what),
             Inbound::Ping(data) => {
                 let mask = self.dice.random();
@@ -62,6 +65,9 @@ impl Session<'_> {
     }
 
     pub(super) fn on_control(&mut self, control: Control) {
+        if !matches!(control, Control::Hello { .. }) {
+            self.take_for_plain();
+        }
         match control {
             Control::Hello { .. } => self.on_hello(),
             Control::Subscribed { topic, n } => {

@@ -105,7 +105,11 @@ impl SpokeActor {
                     if failed.is_terminal || !may_retry {
                         return Over::failed(CloseCode::ABNORMAL, failure);
                     }
-                    Lost { failure, delay: None }
+                    Lost {
+                        reason: CloseReason::new(CloseCode::ABNORMAL, failure.message.clone()),
+                        failure,
+                        delay: None,
+                    }
                 }
             };
             if let Err(over) = self.back_off(cause).await {
@@ -152,7 +156,7 @@ impl SpokeActor {
 
     async fn back_off(&mut self, lost: Lost) -> Result<(), Over> {
         let Some(policy) = self.shared.config.reconnect.clone() else {
-            return Err(Over::failed(CloseCode::ABNORMAL, lost.failure));
+            return Err(Over { reason: lost.reason, error: Some(lost.failure) });
         };
         self.attempt += 1;
         let jitter = backoff::delay(&policy, self.attempt, rand::rng().random());
@@ -379,7 +383,7 @@ impl SpokeActor {
             return Err(Over { reason: end.reason, error: Some(failure) });
         }
         let delay = retry_after(&end.reason);
-        Ok(Lost { failure, delay })
+        Ok(Lost { reason: end.reason, failure, delay })
     }
 
     fn finish(mut self, over: Over) {
@@ -412,6 +416,7 @@ impl SpokeActor {
 
 /// A link or an attempt that failed and may be made good.
 struct Lost {
+    reason: CloseReason,
     failure: Failure,
     /// What the hub asked to wait.
     delay: Option<Duration>,

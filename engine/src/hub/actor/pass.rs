@@ -1,6 +1,5 @@
 //! One pass over a batch: who gets its events, and the writes.
 
-use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -104,11 +103,6 @@ impl HubActor {
         let has_subscribers = relays && topic.is_some_and(|topic| !router.subscribers(topic).is_empty());
         let is_local = from != ConnKey::APPLICATION && topic.is_some_and(|topic| router.is_local(topic, from));
         drop(router);
-        if from != ConnKey::APPLICATION
-            && let Some(Some(connection)) = self.connections.get(from.slot())
-        {
-            connection.shared.reaches_application.store(is_local, Ordering::Relaxed);
-        }
         self.lanes.iter_mut().for_each(Lane::begin_run);
         Run { topic, from, is_local, has_subscribers, framed: 0, total: 0 }
     }
@@ -117,8 +111,9 @@ impl HubActor {
     pub(super) fn end_run(&mut self) {
         let Some((run, _)) = self.run.take() else { return };
         let Self { shared, connections, lanes, touched, .. } = self;
-        if let Some(Some(sender)) = connections.get(run.from.slot()).filter(|_| run.from != ConnKey::APPLICATION) {
+        if let Some(Some(sender)) = connections.get_mut(run.from.slot()).filter(|_| run.from != ConnKey::APPLICATION) {
             sender.shared.count_received(run.total);
+            sender.note_heard(run.is_local, run.total);
         }
         let mut receivers = 0;
         if let Some(topic) = run.topic

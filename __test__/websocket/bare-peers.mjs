@@ -162,7 +162,9 @@ export function textFrame(text) {
   const body = Buffer.from(text);
   const mask = randomBytes(4);
   const length =
-    body.length < 126 ? Buffer.from([0x80 | body.length]) : Buffer.from([0x80 | 126, body.length >> 8, body.length & 0xff]);
+    body.length < 126
+      ? Buffer.from([0x80 | body.length])
+      : Buffer.from([0x80 | 126, body.length >> 8, body.length & 0xff]);
   const masked = body.map((byte, index) => byte ^ mask[index % 4]);
   return Buffer.concat([Buffer.from([0x81]), length, mask, masked]);
 }

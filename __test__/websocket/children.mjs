@@ -14,7 +14,10 @@ export class Child {
   #process;
 
   constructor(t, fixture, ...args) {
-    this.#process = fork(fixturePath(fixture), args.map(String), { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    this.#process = fork(fixturePath(fixture), args.map(String), {
+      execArgv: [],
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
     this.#process.on('message', (message) => this.log.push(message));
     this.exited = new Promise((resolve) => this.#process.on('exit', (code, signal) => resolve(signal ?? code)));
     this.exited.then((how) => this.log.push({ kind: 'exited', how }));
@@ -50,7 +53,9 @@ export class Run {
   #lines = new Log();
 
   constructor(t, patienceMs, fixture, ...args) {
-    const child = spawn(process.execPath, [fixturePath(fixture), ...args.map(String)], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [fixturePath(fixture), ...args.map(String)], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.child = child;
     child.stdout.setEncoding('utf8').on('data', (text) => this.#read(text));
     child.stderr.setEncoding('utf8').on('data', (text) => {
@@ -77,7 +82,8 @@ export class Run {
   async line(word) {
     const isIt = (line) => line === word || line.startsWith(`${word} `) || line === '(ended)';
     const line = await this.#lines.has(isIt, `line "${word}"`, 20_000);
-    if (line === '(ended)') throw new Error(`ended with ${await this.ended} before "${word}": ${this.stdout}${this.stderr}`);
+    if (line === '(ended)')
+      throw new Error(`ended with ${await this.ended} before "${word}": ${this.stdout}${this.stderr}`);
     return line.slice(word.length + 1);
   }
 

@@ -42,7 +42,12 @@ async function flood(client) {
 }
 
 describe('a process ends by itself with code 0', { concurrency: 2 }, () => {
-  for (const name of ['nothing was made', 'a hub was closed', 'everything was used and closed', 'a hub is open and unref']) {
+  for (const name of [
+    'nothing was made',
+    'a hub was closed',
+    'everything was used and closed',
+    'a hub is open and unref',
+  ]) {
     test(`when ${name}`, async (t) => endsWell(run(t, name)));
   }
 
@@ -250,8 +255,14 @@ describe('a listener that throws', { concurrency: 2 }, () => {
     hub.dispatchEvent(createEvent('p', '1', 2));
     await endsWell(child);
     const lines = child.stdout.trim().split('\n');
-    assert.deepEqual(lines.filter((line) => line.startsWith('heard')), ['heard 1', 'heard 2']);
-    assert.deepEqual(lines.filter((line) => line.startsWith('caught')), ['caught thrown', 'caught thrown']);
+    assert.deepEqual(
+      lines.filter((line) => line.startsWith('heard')),
+      ['heard 1', 'heard 2'],
+    );
+    assert.deepEqual(
+      lines.filter((line) => line.startsWith('caught')),
+      ['caught thrown', 'caught thrown'],
+    );
   });
 });
 

@@ -127,7 +127,15 @@ describe('the life of a connection', () => {
     // Nothing is read while onConnection is pending, so the hub may not know that the peer has gone, and then finds what it said.
     const ofOne = log.entries.filter((entry) => / 1\b/.test(entry) || entry === 'event too early');
     const withoutReason = ofOne.map((entry) => entry.split(' ').slice(0, 2).join(' '));
-    const whole = ['onConnection 1', 'connection 1', 'target open', 'event too', 'target close', 'disconnection 1', 'onDisconnection 1'];
+    const whole = [
+      'onConnection 1',
+      'connection 1',
+      'target open',
+      'event too',
+      'target close',
+      'disconnection 1',
+      'onDisconnection 1',
+    ];
     const never = ['onConnection 1', 'target close', 'onDisconnection 1'];
     assert.deepEqual(withoutReason, withoutReason.includes('connection 1') ? whole : never);
   });
@@ -156,7 +164,10 @@ describe('the life of a connection', () => {
     hub.dispatchEvent(createEvent('direct', 'you', { n: 2 }));
     one.dispatchEvent(createEvent('direct', 'you', { n: 3 }));
     await clients[0].frames.reaches(2);
-    assert.deepEqual(clients[0].frames.entries, [envelope('direct', 'you', { n: 1 }), envelope('direct', 'you', { n: 3 })]);
+    assert.deepEqual(clients[0].frames.entries, [
+      envelope('direct', 'you', { n: 1 }),
+      envelope('direct', 'you', { n: 3 }),
+    ]);
 
     clients[0].publish('p', '1', 'from one');
     clients[1].publish('p', '1', 'from two');
@@ -224,7 +235,10 @@ describe('the life of a connection', () => {
     bare.publish('p', '1', 1);
     spoke.dispatchEvent(createEvent('p', '1', 2));
     await heard.reaches(2);
-    assert.deepEqual([...hub.connections].map(({ data }) => data), [{ of: 'plain' }, undefined]);
+    assert.deepEqual(
+      [...hub.connections].map(({ data }) => data),
+      [{ of: 'plain' }, undefined],
+    );
     assert.equal(plain.stats().received, 1);
     assert.equal(plain.bufferedAmount, 0);
   });
@@ -242,7 +256,10 @@ describe('the life of a connection', () => {
     hub.dispatchEvent(createEvent('p', '1', 2));
     await heard.reaches(3);
     const [one, two] = [...hub.connections];
-    assert.deepEqual(heard.entries.map(([payload]) => payload), [0, 1, 2]);
+    assert.deepEqual(
+      heard.entries.map(([payload]) => payload),
+      [0, 1, 2],
+    );
     assert.ok(heard.entries[0][1] === one && heard.entries[1][1] === two && heard.entries[2][1] === undefined);
     assert.equal(hub.sourceOf(new Event('p:1')), undefined);
     assert.equal(hub.sourceOf(createEvent('p', '1', 3)), undefined);
@@ -263,7 +280,10 @@ describe('the life of a connection', () => {
     bare.publish('__subscribe', '', { topic: 'p:1' });
     bare.publish('__unsubscribe', '', { topic: 'p:2' });
     await bare.subscribe(hub, 'p:4');
-    assert.deepEqual([1, 2, 3, 5].map((id) => hub.subscribers(`p:${id}`)), [3, 1, 1, 0]);
+    assert.deepEqual(
+      [1, 2, 3, 5].map((id) => hub.subscribers(`p:${id}`)),
+      [3, 1, 1, 0],
+    );
     bare.ws.terminate();
     await two.close();
     await eventually(() => hub.subscribers('p:1') === 1, 'those who left no longer count');
@@ -426,10 +446,16 @@ describe('a client that does not read', () => {
     hub.dispatchEvent(createEvent('p', '1', { n: sent++, filler: 'last' }));
     await quick.frames.reaches(sent);
     const numbers = (client) => client.envelopes.map(({ payload }) => payload.n);
-    assert.deepEqual(numbers(quick), Array.from({ length: sent }, (_, n) => n));
+    assert.deepEqual(
+      numbers(quick),
+      Array.from({ length: sent }, (_, n) => n),
+    );
     // What the slow one got is the beginning, without holes.
     const got = numbers(slow);
-    assert.deepEqual(got, Array.from({ length: got.length }, (_, n) => n));
+    assert.deepEqual(
+      got,
+      Array.from({ length: got.length }, (_, n) => n),
+    );
     assert.ok(got.length < sent);
     const { slowConsumers, dropped } = hub.stats();
     assert.equal(slowConsumers, 1);
@@ -587,7 +613,13 @@ describe('tls', () => {
       algorithm: 'sha256',
       extensions: [
         { name: 'basicConstraints', cA: false },
-        { name: 'subjectAltName', altNames: [{ type: 2, value: 'localhost' }, { type: 7, ip: '127.0.0.1' }] },
+        {
+          name: 'subjectAltName',
+          altNames: [
+            { type: 2, value: 'localhost' },
+            { type: 7, ip: '127.0.0.1' },
+          ],
+        },
       ],
     });
     pem = { cert, key };
@@ -606,7 +638,10 @@ describe('tls', () => {
     await heard.reaches(2);
     for (let n = 0; n < 20; n++) hub.dispatchEvent(createEvent('q', '1', { n, large }));
     await bare.frames.reaches(20);
-    assert.deepEqual(bare.envelopes.map(({ payload }) => payload.n), Array.from({ length: 20 }, (_, n) => n));
+    assert.deepEqual(
+      bare.envelopes.map(({ payload }) => payload.n),
+      Array.from({ length: 20 }, (_, n) => n),
+    );
     const gone = next(hub, 'disconnection');
     bare.ws.close(4000, 'bye');
     assert.deepEqual([(await gone).code, (await within(bare.closed, 'the close')).code], [4000, 4000]);
@@ -662,12 +697,17 @@ describe('tls', () => {
     assert.throws(() => createWebSocketServerEventTarget({ listen: { port: 0 }, tls: { cert: pem.cert } }), {
       code: 'ERR_INVALID_OPTION',
     });
-    assert.throws(() => createWebSocketServerEventTarget({ listen: { port: 0 }, tls: { cert: '/no/such', key: pem.key } }), {
-      code: 'ERR_INVALID_OPTION',
-    });
+    assert.throws(
+      () => createWebSocketServerEventTarget({ listen: { port: 0 }, tls: { cert: '/no/such', key: pem.key } }),
+      {
+        code: 'ERR_INVALID_OPTION',
+      },
+    );
     const swapped = createWebSocketServerEventTarget({ listen: { port: 0 }, tls: { cert: pem.key, key: pem.cert } });
     swapped.addEventListener('error', () => {});
-    await assert.rejects(within(swapped.ready(), 'a rejection'), ({ code }) => ['ERR_TLS', 'ERR_INVALID_OPTION'].includes(code));
+    await assert.rejects(within(swapped.ready(), 'a rejection'), ({ code }) =>
+      ['ERR_TLS', 'ERR_INVALID_OPTION'].includes(code),
+    );
   });
 });
 
@@ -683,7 +723,10 @@ describe('the end of a hub', () => {
     hub.dispatchEvent(createEvent('p', '1', 'too late'));
     for (const client of clients) {
       assert.deepEqual(await within(client.closed, 'the close'), { code: 1012, reason: 'retryAfterMs=50' });
-      assert.deepEqual(client.envelopes.map((event) => event.payload.n), Array.from({ length: 5000 }, (_, n) => n));
+      assert.deepEqual(
+        client.envelopes.map((event) => event.payload.n),
+        Array.from({ length: 5000 }, (_, n) => n),
+      );
     }
     await within(closing, 'close()');
     assert.deepEqual(await hub.closed, { code: 1012, reason: 'retryAfterMs=50' });
@@ -704,7 +747,9 @@ describe('the end of a hub', () => {
       onConnection: () => {},
       onDisconnection: (_, { id }) => log.push(`onDisconnection ${id}`),
     });
-    hub.addEventListener('disconnection', ({ detail }) => log.push(`disconnection ${detail.connection.id} ${detail.code}`));
+    hub.addEventListener('disconnection', ({ detail }) =>
+      log.push(`disconnection ${detail.connection.id} ${detail.code}`),
+    );
     hub.addEventListener('close', ({ detail }) => log.push(`close ${detail.code}`));
     const bare = await BareClient.to(t, hub);
     await bare.subscribe(hub, 'p:1');

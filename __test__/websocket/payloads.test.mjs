@@ -29,7 +29,7 @@ const rawPayloads = {
   'keys of a JSON library': '{"$serde_json::private::RawValue":"1","$serde_json::private::Number":"2"}',
   'an empty key': '{"":""}',
   'arrays in arrays': '['.repeat(DEPTH) + ']'.repeat(DEPTH),
-  'objects in objects': '{"a":'.repeat(DEPTH) + '0' + '}'.repeat(DEPTH),
+  'objects in objects': `${'{"a":'.repeat(DEPTH)}0${'}'.repeat(DEPTH)}`,
 };
 
 describe('a payload that the hub relays', () => {
@@ -61,7 +61,8 @@ describe('a payload that the hub relays', () => {
     const [from, to] = [await BareClient.to(t, hub), await BareClient.to(t, hub)];
     await to.subscribe(hub, 'p:1');
     const frame = '{"type":"p","id":"1","payload":""}'.length;
-    const message = (bytes) => `{"type":"p","id":"1","payload":"${'\u00fc'.repeat((bytes - frame) >> 1)}${'x'.repeat((bytes - frame) & 1)}"}`;
+    const message = (bytes) =>
+      `{"type":"p","id":"1","payload":"${'\u00fc'.repeat((bytes - frame) >> 1)}${'x'.repeat((bytes - frame) & 1)}"}`;
     for (const bytes of [MIB - 1, MIB, 65_535, 65_536, 125, 126]) {
       assert.equal(Buffer.byteLength(message(bytes)), bytes);
       from.say(message(bytes));
@@ -108,7 +109,21 @@ function depthOf(payload) {
 function randomJson(random, depth) {
   const space = () => ['', '', '', ' ', '\n', '\t '][random(6)];
   const string = () => {
-    const parts = ['a', '\u00fc', '\u{1f600}', '\\u0000', '\\ud800', '\\"', '\\\\', '\u2028', '\\/', '}', ']', ',', '__proto__'];
+    const parts = [
+      'a',
+      '\u00fc',
+      '\u{1f600}',
+      '\\u0000',
+      '\\ud800',
+      '\\"',
+      '\\\\',
+      '\u2028',
+      '\\/',
+      '}',
+      ']',
+      ',',
+      '__proto__',
+    ];
     return `"${Array.from({ length: random(6) }, () => parts[random(parts.length)]).join('')}"`;
   };
   const list = (item) => Array.from({ length: random(4) }, item).join(`${space()},${space()}`);
@@ -233,10 +248,19 @@ describe('what never reaches a subscriber', () => {
     await heard.reaches(malformed.length + 1);
 
     const numbers = [...malformed.keys(), 'last'];
-    assert.deepEqual(to.frames.entries, numbers.map((n) => envelope('p', '1', n)));
-    assert.deepEqual(heard.entries.map(({ payload }) => payload), numbers);
+    assert.deepEqual(
+      to.frames.entries,
+      numbers.map((n) => envelope('p', '1', n)),
+    );
+    assert.deepEqual(
+      heard.entries.map(({ payload }) => payload),
+      numbers,
+    );
     assert.equal(hub.stats().malformed, malformed.length + 1);
-    await eventually(() => total(errors.entries) === malformed.length + 1, 'every one is reported or merged into a report');
+    await eventually(
+      () => total(errors.entries) === malformed.length + 1,
+      'every one is reported or merged into a report',
+    );
     assert.ok(errors.entries.every(({ code }) => code === 'ERR_MALFORMED'));
   });
 
@@ -304,7 +328,10 @@ describe('names that objects inherit', () => {
     await atHub.reaches(pairs.length);
     await atSpoke.reaches(pairs.length);
     for (const log of [atHub, atSpoke]) {
-      assert.deepEqual(log.entries.map(({ type, id }) => [type, id]), pairs);
+      assert.deepEqual(
+        log.entries.map(({ type, id }) => [type, id]),
+        pairs,
+      );
       for (const { payload: heard } of log.entries) {
         assert.equal(Object.getPrototypeOf(heard), Object.prototype);
         assert.equal(JSON.stringify(heard), payload);
@@ -337,7 +364,7 @@ describe('names that objects inherit', () => {
     await BareClient.to(t, hub, { headers: JSON.parse('{"__proto__":"a","constructor":"b"}') });
     await connections.reaches(1);
     const { headers } = connections.entries[0];
-    assert.equal(headers.__proto__, 'a');
+    assert.equal(Object.getOwnPropertyDescriptor(headers, '__proto__').value, 'a');
     assert.equal(headers.constructor, 'b');
     assert.equal(Object.getPrototypeOf(headers), null);
   });
@@ -360,7 +387,7 @@ describe('what dispatchEvent makes of a payload', () => {
     'toJSON that gives undefined': { toJSON: () => undefined },
     'toJSON of a key': { at: { toJSON: (key) => `under ${key}` } },
     'what JSON leaves out': { a: undefined, b: () => {}, c: Symbol('s'), d: [undefined, () => {}, Symbol('s')] },
-    'a hole': [1, , 2],
+    'a hole': Object.assign([], { 0: 1, 2: 2 }),
     boxes: [Object(1), Object('s'), Object(true)],
     'no prototype': Object.assign(Object.create(null), { a: 1 }),
     'a map': new Map([[1, 2]]),
@@ -492,7 +519,9 @@ describe('what dispatchEvent makes of a payload', () => {
     const bare = await BareClient.to(t, hub);
     const [target] = await targets.reaches(1);
     const room = 1000 - Buffer.byteLength(envelope('p', '1', ''));
-    assert.throws(() => target.dispatchEvent(createEvent('p', '1', 'x'.repeat(room + 1))), { code: 'ERR_MESSAGE_TOO_LARGE' });
+    assert.throws(() => target.dispatchEvent(createEvent('p', '1', 'x'.repeat(room + 1))), {
+      code: 'ERR_MESSAGE_TOO_LARGE',
+    });
     target.dispatchEvent(createEvent('p', '1', 'x'.repeat(room)));
     await bare.frames.reaches(1);
     assert.equal(bare.frames.entries[0].length, 1000);
@@ -535,12 +564,17 @@ describe('types and ids', () => {
     await bare.subscribe(hub, ...topics);
     const all = odd.map(([type, id], payload) => ({ type, id, payload }));
     // Three times: as a pair that is new, that is known, and that is named.
-    for (let round = 0; round < 3; round++) for (const { type, id, payload } of all) one.dispatchEvent(createEvent(type, id, payload));
+    for (let round = 0; round < 3; round++)
+      for (const { type, id, payload } of all) one.dispatchEvent(createEvent(type, id, payload));
     const thrice = [...all, ...all, ...all];
     for (const log of logs) assert.deepEqual(await log.reaches(thrice.length), thrice);
     await bare.frames.reaches(thrice.length);
-    assert.deepEqual(bare.frames.entries, thrice.map(({ type, id, payload }) => envelope(type, id, payload)));
-    for (let round = 0; round < 3; round++) for (const { type, id, payload } of all) hub.dispatchEvent(createEvent(type, id, payload));
+    assert.deepEqual(
+      bare.frames.entries,
+      thrice.map(({ type, id, payload }) => envelope(type, id, payload)),
+    );
+    for (let round = 0; round < 3; round++)
+      for (const { type, id, payload } of all) hub.dispatchEvent(createEvent(type, id, payload));
     assert.deepEqual(await logs[1].reaches(2 * thrice.length), [...thrice, ...thrice]);
     await bare.frames.reaches(2 * thrice.length);
     assert.deepEqual(bare.frames.entries.slice(thrice.length), bare.frames.entries.slice(0, thrice.length));
@@ -557,7 +591,10 @@ describe('types and ids', () => {
     const sent = Array.from({ length: 100 }, (_, n) => (n % 3 === 0 ? ['a', 'b:c', n] : ['a:b', 'c', n]));
     for (const [type, id, payload] of sent) one.dispatchEvent(createEvent(type, id, payload));
     await both.reaches(sent.length);
-    assert.deepEqual(both.entries.map(({ type, id, payload }) => [type, id, payload]), sent);
+    assert.deepEqual(
+      both.entries.map(({ type, id, payload }) => [type, id, payload]),
+      sent,
+    );
     const take = async (subscription, type) => {
       const expected = sent.filter(([sentType]) => sentType === type);
       const taken = [];
@@ -626,7 +663,12 @@ describe('more pairs than are remembered', () => {
 
   async function rounds(t, from, heard) {
     const random = randomFrom(seedFor(t));
-    const order = [...pairs.keys(), ...pairs.keys(), ...Array.from({ length: COUNT }, () => random(COUNT)), ...pairs.keys()];
+    const order = [
+      ...pairs.keys(),
+      ...pairs.keys(),
+      ...Array.from({ length: COUNT }, () => random(COUNT)),
+      ...pairs.keys(),
+    ];
     // A few that come again and again among the many, so that some are named while others go.
     const sent = order.flatMap((pair, n) => (n % 5 === 0 ? [pair, n % 64] : [pair])).map((pair, n) => ({ pair, n }));
     for (const { pair, n } of sent) {

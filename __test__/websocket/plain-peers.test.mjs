@@ -46,7 +46,10 @@ describe('a plain client at our hub', () => {
     await hub.close();
     await bare.closed;
 
-    assert.deepEqual(bare.frames.entries.slice(0, 2).sort(), [envelope('down', '1', { n: 2 }), envelope('side', '1', { n: 3 })]);
+    assert.deepEqual(bare.frames.entries.slice(0, 2).sort(), [
+      envelope('down', '1', { n: 2 }),
+      envelope('side', '1', { n: 3 }),
+    ]);
     assert.deepEqual(bare.frames.entries.slice(2), [envelope('side', '1', { n: 4 })]);
     assert.deepEqual(errors.entries, ['ERR_MALFORMED']);
     assert.equal(other.frames.length, 0);
@@ -163,7 +166,9 @@ describe('our client at a plain hub', () => {
     await hub.subscribed('between:us');
     one.dispatchEvent(createEvent('between', 'us', { text: 'gr\u00fc\u00df dich \u{1f600}' }));
     await heard.reaches(1);
-    assert.deepEqual(heard.entries, [{ type: 'between', id: 'us', payload: { text: 'gr\u00fc\u00df dich \u{1f600}' } }]);
+    assert.deepEqual(heard.entries, [
+      { type: 'between', id: 'us', payload: { text: 'gr\u00fc\u00df dich \u{1f600}' } },
+    ]);
   });
 
   test('a hub that speaks first is plain at once, and its first event is delivered behind open', async (t) => {
@@ -239,7 +244,17 @@ describe('our client at a plain hub', () => {
     await hub.subscribed('down:1');
     const [{ socket }] = hub.sockets;
     for (const type of ['__subscribe', '__unsubscribe', '__what', '__subscribed', '__refused', '__gap', '__credit']) {
-      for (const payload of [null, 1, 'x', [], {}, { topic: 'down:1' }, { topic: 7 }, { bytes: -1 }, { n: -1, topic: 'down:1' }]) {
+      for (const payload of [
+        null,
+        1,
+        'x',
+        [],
+        {},
+        { topic: 'down:1' },
+        { topic: 7 },
+        { bytes: -1 },
+        { n: -1, topic: 'down:1' },
+      ]) {
         socket.send(envelope(type, '', payload));
         socket.send(envelope(type, 'id', payload));
       }
@@ -259,7 +274,10 @@ describe('our client at a plain hub', () => {
     await interest.finish();
     assert.deepEqual(hub.changes, interest.changes);
     const numbers = hub.log.entries.filter(({ type }) => type === '__subscribe').map(({ payload }) => payload.n);
-    assert.deepEqual(numbers, [...numbers].sort((a, b) => a - b));
+    assert.deepEqual(
+      numbers,
+      [...numbers].sort((a, b) => a - b),
+    );
     assert.equal(new Set(numbers).size, numbers.length);
     assert.equal(spoke.stats().topics, 0);
     t.diagnostic(`${interest.changes.length} changes`);
@@ -311,7 +329,8 @@ class Interest {
 
   async finish() {
     for (const topic of Interest.TOPICS) {
-      for (const { callback, capture } of [...this.#listeners.get(topic).values()]) this.#remove(topic, callback, capture);
+      for (const { callback, capture } of [...this.#listeners.get(topic).values()])
+        this.#remove(topic, callback, capture);
     }
     const last = () => {};
     this.#spoke.addEventListener('end:', last);

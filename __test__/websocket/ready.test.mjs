@@ -96,7 +96,9 @@ describe('after ready(topic) nothing is missing', () => {
       const isWhole = since.every((number, index) => number === first + index);
       const isInOrder = numbers.every((number, index) => index === 0 || number > numbers[index - 1]);
       if (!isWhole || !isInOrder) {
-        assert.fail(`time ${time}: from ${first} on nothing may be missing, heard ${JSON.stringify(numbers).slice(0, 400)}`);
+        assert.fail(
+          `time ${time}: from ${first} on nothing may be missing, heard ${JSON.stringify(numbers).slice(0, 400)}`,
+        );
       }
     }
     waits.sort((a, b) => a - b);

@@ -27,7 +27,8 @@ async function liveAndDie(t, url, how) {
   const { port } = await within(Promise.race([started, failed]), 'the worker talks');
   const client = await BareClient.to(t, `ws://127.0.0.1:${port}`);
   client.publish('__subscribe', '', { topic: 'down:1' });
-  if (how === 'busy') await within(Promise.race([client.frames.reaches(10), failed]), 'the hub of the worker is at work');
+  if (how === 'busy')
+    await within(Promise.race([client.frames.reaches(10), failed]), 'the hub of the worker is at work');
   client.frames.entries.length = 0;
   const code = await within(worker.terminate(), 'terminate()');
   await within(client.closed, 'the socket of the dead worker is closed');
@@ -72,7 +73,9 @@ test(`${WORKERS} workers with live hubs and spokes are terminated, and the proce
   }
   const after = state();
   const growth = after.rss - before.rss;
-  t.diagnostic(`threads ${before.threads} -> ${after.threads}, descriptors ${before.descriptors} -> ${after.descriptors}`);
+  t.diagnostic(
+    `threads ${before.threads} -> ${after.threads}, descriptors ${before.descriptors} -> ${after.descriptors}`,
+  );
   t.diagnostic(`RSS ${Math.round(before.rss / MIB)} MiB -> ${Math.round(after.rss / MIB)} MiB`);
   assert.ok(growth < 64 * MIB, `RSS grew by ${growth} bytes over ${WORKERS - WARM_UP} workers`);
   const { connections, panics, topics } = hub.stats();

@@ -412,7 +412,7 @@ export declare class Connection {
     get signal(): AbortSignal;
     /** Bytes that wait for this connection. */
     get bufferedAmount(): number;
-    /** Ends the connection after what was written to it. */
+    /** Ends the connection after what was written to it. Throws `ERR_INVALID_OPTION` for what no close frame can carry. */
     close(code?: number, reason?: string): void;
     stats(): TargetStats;
 }

@@ -86,7 +86,7 @@ macro_rules! limits {
             max_message_bytes: bytes($options.max_message_bytes, defaults.max_message_bytes)
                 .min(Limits::HARD_MAX_MESSAGE_BYTES),
             max_topic_bytes: bytes($options.max_topic_bytes, defaults.max_topic_bytes),
-            max_malformed_per_minute: bytes($options.max_malformed, defaults.max_malformed_per_minute as usize) as u32,
+            max_malformed_per_minute: times($options.max_malformed, defaults.max_malformed_per_minute),
             handshake: millis($options.handshake_ms, defaults.handshake),
             heartbeat: millis($options.heartbeat_ms, defaults.heartbeat),
             ..defaults
@@ -96,6 +96,11 @@ macro_rules! limits {
 
 fn bytes(given: Option<f64>, default: usize) -> usize {
     given.map_or(default, |given| given as usize)
+}
+
+fn times(given: Option<f64>, default: u32) -> u32 {
+    // Saturates: a number above the largest means the same.
+    given.map_or(default, |given| given as u32)
 }
 
 fn millis(given: Option<f64>, default: Duration) -> Duration {

@@ -63,9 +63,13 @@ fn gap_to_json(gap: &Gap) -> Value {
         Direction::Out => "out",
         Direction::Both => "both",
     };
-    json!({
+    let mut object = json!({
         "kind": "gap", "cause": cause, "direction": direction, "from": gap.from_ms, "to": gap.to_ms, "topics": gap.topics
-    })
+    });
+    if gap.dropped > 0 {
+        object["dropped"] = gap.dropped.into();
+    }
+    object
 }
 
 fn connection_to_json(connection: u32, serial: u64, peer: &Peer) -> Value {

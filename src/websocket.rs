@@ -211,9 +211,13 @@ async fn serve(config: ListenConfig, hub: Hub, address: Arc<OnceLock<Address>>) 
     let socket = bound.address();
     address.get_or_init(|| Address { host: socket.ip().to_string(), port: socket.port(), url: bound.url() });
     hub.announce_open();
-    let (asked, taken) = (hub.clone(), hub.clone());
+    let (waiting, asked, taken) = (hub.clone(), hub.clone(), hub.clone());
     bound
         .serve(Acceptor {
+            room: Arc::new(move || {
+                let hub = waiting.clone();
+                Box::pin(async move { hub.room().await })
+            }),
             has_room: Arc::new(move || asked.has_room()),
             take: Arc::new(move |link| taken.add(link)),
             report: Arc::new(move |error| hub.report(failure(&error))),

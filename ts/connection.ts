@@ -2,7 +2,7 @@
 // Does not decide when a connection begins or ends: the hub target does, through the link that it shares with both.
 // Invariants: once the link is gone everything is a no-op; the signal is made only when it is asked for.
 
-import type { Closing } from './life-cycle.js';
+import { type Closing, checkClose } from './life-cycle.js';
 import type { Exit } from './outbox.js';
 import type { ConnectionNotice, NativeHubPort } from './port.js';
 import { TransportTarget } from './transport-target.js';
@@ -89,8 +89,9 @@ export class Connection {
     return this.#link.isGone ? 0 : this.#link.port.connectionBufferedAmount(this.#link.key);
   }
 
-  /** Ends the connection after what was written to it. */
+  /** Ends the connection after what was written to it. Throws `ERR_INVALID_OPTION` for what no close frame can carry. */
   close(code = 1000, reason = ''): void {
+    checkClose(code, reason);
     if (!this.#link.isGone) this.#link.port.disconnect(this.#link.key, code, reason);
   }
 

@@ -153,14 +153,19 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** The options with their defaults; throws before anything is closed. */
 function readClosing({ code = 1000, reason = '', timeoutMs = DEFAULT_TIMEOUT_MS }: CloseOptions): Closing {
-  if (!isSendable(code)) throw wrong('code', 'a close code: 1000 to 1003, 1007 to 1014 or 3000 to 4999', code);
-  if (typeof reason !== 'string') throw wrong('reason', 'a string', reason);
+  checkClose(code, reason);
   nonNegativeInteger('timeoutMs', timeoutMs, MAX_TIMEOUT_MS);
   return { code, reason, timeoutMs };
 }
 
+/** Throws unless a close frame can carry this. */
+export function checkClose(code: number, reason: string): void {
+  if (!isSendable(code)) throw wrong('code', 'a close code: 1000 to 1003, 1007 to 1014 or 3000 to 4999', code);
+  if (typeof reason !== 'string') throw wrong('reason', 'a string', reason);
+}
+
 /** Codes that a close frame may carry (RFC 6455, section 7.4). */
-export function isSendable(code: number): boolean {
+function isSendable(code: number): boolean {
   if (!Number.isInteger(code)) return false;
   return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
 }

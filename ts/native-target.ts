@@ -117,7 +117,7 @@ export class PortTarget extends TransportTarget {
   }
 
   protected override confirm(topic: string, { signal }: ReadyOptions): Promise<Acknowledgement> {
-    return this.#confirmations.add(this.#port.confirm(topic), topic, signal);
+    return this.#confirmations.share(topic, () => this.#port.confirm(topic), signal);
   }
 
   protected override shutDown({ code, reason, timeoutMs }: Closing): void {

@@ -9,6 +9,12 @@ export interface Acknowledgement {
   readonly acknowledged: boolean;
 }
 
+/** Somebody who waits for a promise only until a signal is aborted. */
+interface Racer<T> {
+  readonly resolve: (value: T) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
 /** A promise with its settlers outside; its rejection never counts as unhandled. */
 export class Deferred<T> {
   readonly promise: Promise<T>;
@@ -16,6 +22,8 @@ export class Deferred<T> {
   value: T | undefined;
   #resolve!: (value: T) => void;
   #reject!: (reason: unknown) => void;
+  /** Not reactions of the promise: those could not be taken back when a signal is aborted. */
+  readonly #racers = new Set<Racer<T>>();
 
   constructor() {
     this.promise = new Promise((resolve, reject) => {
@@ -28,18 +36,32 @@ export class Deferred<T> {
   resolve(value: T): void {
     this.value = value;
     this.#resolve(value);
+    for (const racer of this.#racers) racer.resolve(value);
+    this.#racers.clear();
   }
 
   reject(reason: unknown): void {
     this.#reject(reason);
+    for (const racer of this.#racers) racer.reject(reason);
+    this.#racers.clear();
   }
 
-  /** The promise, or the rejection of `signal` when that comes first. */
+  /** The promise, or the rejection of `signal` when that comes first. To be asked for before it is settled. */
   race(signal: AbortSignal | undefined): Promise<T> {
     if (signal === undefined) return this.promise;
     return new Promise((resolve, reject) => {
-      const forget = onAbort(signal, () => reject(signal.reason));
-      this.promise.then(resolve, reject).finally(forget);
+      const forget = onAbort(signal, () => {
+        this.#racers.delete(racer);
+        reject(signal.reason);
+      });
+      const settled =
+        <V>(settle: (value: V) => void) =>
+        (value: V): void => {
+          forget();
+          settle(value);
+        };
+      const racer: Racer<T> = { resolve: settled(resolve), reject: settled(reject) };
+      this.#racers.add(racer);
     });
   }
 }
@@ -47,11 +69,24 @@ export class Deferred<T> {
 /** Waiters by token, each with the topic it is about, where it is about one. */
 export class Waiters<T> {
   readonly #byToken = new Map<number, { readonly topic: string | undefined; readonly deferred: Deferred<T> }>();
+  readonly #tokens = new Map<string, number>();
 
-  add(token: number, topic?: string, signal?: AbortSignal): Promise<T> {
+  add(token: number): Promise<T> {
+    return this.#insert(token, undefined).promise;
+  }
+
+  /** Waits for what is known of a topic: with those who wait for it already, or by asking for a token of its own. */
+  share(topic: string, ask: () => number, signal?: AbortSignal): Promise<T> {
+    const token = this.#tokens.get(topic);
+    const waiting = token === undefined ? undefined : this.#byToken.get(token)?.deferred;
+    return (waiting ?? this.#insert(ask(), topic)).race(signal);
+  }
+
+  #insert(token: number, topic: string | undefined): Deferred<T> {
     const deferred = new Deferred<T>();
     this.#byToken.set(token, { topic, deferred });
-    return deferred.race(signal);
+    if (topic !== undefined) this.#tokens.set(topic, token);
+    return deferred;
   }
 
   resolve(token: number, value: T): void {
@@ -82,6 +117,7 @@ export class Waiters<T> {
   #take(token: number): Deferred<T> | undefined {
     const waiter = this.#byToken.get(token);
     this.#byToken.delete(token);
+    if (waiter?.topic !== undefined && this.#tokens.get(waiter.topic) === token) this.#tokens.delete(waiter.topic);
     return waiter?.deferred;
   }
 }

@@ -159,7 +159,7 @@ class WebSocketObjectTarget extends TransportTarget {
     if (subscription === undefined) throw notSubscribed(topic);
     if (subscription.refusal !== undefined) throw subscription.refusal;
     if (!this.#isNative || subscription.isAcknowledged) return { acknowledged: subscription.isAcknowledged };
-    return this.#confirmations.add(++this.#lastToken, topic, signal);
+    return this.#confirmations.share(topic, () => ++this.#lastToken, signal);
   }
 
   protected override shutDown({ code, reason }: { readonly code: number; readonly reason: string }): void {

@@ -367,17 +367,36 @@ test('ready() rejects with what ended the target', async (t) => {
   await assert.rejects(target.ready(), { code: 'ERR_CLOSED' });
 });
 
-test('ready(topic) is the answer to its own confirmation; several may wait', async (t) => {
+test('ready(topic) is the answer to a confirmation, which all who wait for the topic share until it comes', async (t) => {
   const { port, target } = make(t);
   for (const topic of ['a:1', 'a:2']) target.addEventListener(topic, () => {});
   const waits = [target.ready('a:1'), target.ready('a:1'), target.ready('a:2')];
   await port.delivered();
-  assert.deepEqual(port.of('confirm'), [['a:1'], ['a:1'], ['a:2']]);
-  port.notice({ kind: 'confirmed', token: 2, acknowledged: true });
+  assert.deepEqual(port.of('confirm'), [['a:1'], ['a:2']]);
   port.notice({ kind: 'confirmed', token: 1, acknowledged: false });
-  port.notice({ kind: 'confirmed', token: 3, acknowledged: false, error: { code: 'ERR_FORBIDDEN', message: 'no' } });
-  assert.deepEqual(await Promise.all(waits.slice(0, 2)), [{ acknowledged: false }, { acknowledged: true }]);
+  port.notice({ kind: 'confirmed', token: 2, acknowledged: false, error: { code: 'ERR_FORBIDDEN', message: 'no' } });
+  assert.deepEqual(await Promise.all(waits.slice(0, 2)), [{ acknowledged: false }, { acknowledged: false }]);
   await assert.rejects(waits[2], { code: 'ERR_FORBIDDEN' });
+  const again = target.ready('a:1');
+  await port.delivered();
+  assert.deepEqual(port.of('confirm'), [['a:1'], ['a:2'], ['a:1']]);
+  port.notice({ kind: 'confirmed', token: 3, acknowledged: true });
+  assert.deepEqual(await again, { acknowledged: true });
+});
+
+test('a hundred thousand aborted waits for one topic ask once and leave the one that stays', async (t) => {
+  const { port, target } = make(t);
+  target.addEventListener('a:1', () => {});
+  const stays = target.ready('a:1');
+  for (let n = 0; n < 100_000; n++) {
+    const controller = new AbortController();
+    target.ready('a:1', { signal: controller.signal });
+    controller.abort();
+  }
+  await port.delivered();
+  assert.deepEqual(port.of('confirm'), [['a:1']]);
+  port.notice({ kind: 'confirmed', token: 1, acknowledged: true });
+  assert.deepEqual(await stays, { acknowledged: true });
 });
 
 test('ready(topic) rejects without a listener, when the last one goes, when the target closes and when its signal is aborted', async (t) => {

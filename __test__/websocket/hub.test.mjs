@@ -97,9 +97,11 @@ describe('the life of a connection', () => {
       hub.addEventListener('connection', () => log.push('connection'));
       hub.addEventListener('disconnection', () => log.push('disconnection'));
       hub.addEventListener('p:1', () => log.push('event'));
+      const began = Date.now();
       const bare = new BareClient(hub.address.url);
       bare.ws.on('open', () => bare.publish('p', '1', 1));
       assert.equal((await within(bare.closed, 'the close')).code, 1011);
+      const tookMs = Date.now() - began;
       await log.reaches(1);
       assert.equal(log.entries[0].code, 'ERR_HANDLER_FAILED');
       assert.equal(log.entries[0].cause.message, 'no');
@@ -107,6 +109,7 @@ describe('the life of a connection', () => {
       await turn();
       assert.equal(log.length, 1);
       assert.equal(hub.connections.size, 0);
+      assert.ok(tookMs < 1500, `the link is closed at once, not with the next heartbeat: after ${tookMs} ms`);
     });
   }
 

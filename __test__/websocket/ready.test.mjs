@@ -118,12 +118,12 @@ describe('after ready(topic) nothing is missing', () => {
     assert.equal(hub.stats().slowConsumers, 0);
   });
 
-  test(`subscribe, unsubscribe, subscribe in one turn, ${TIMES} times, while another spoke publishes`, async (t) => {
+  test('the same while another spoke publishes', async (t) => {
     const hub = await makeHub(t, { relay: true });
     const [spoke, other] = [await makeOpenSpoke(t, hub), await makeOpenSpoke(t, hub)];
     const publisher = new Publisher((n) => other.dispatchEvent(createEvent('n', '1', n)), hub);
     t.after(() => publisher.stop());
-    await nothingIsMissing(t, { publisher, spoke, topic: 'n:1', times: TIMES, changesOf: () => 3 });
+    await nothingIsMissing(t, { publisher, spoke, topic: 'n:1', times: TIMES / 5, changesOf: () => 3 });
   });
 
   test('any odd number of changes in one turn, on topics by turns', async (t) => {

@@ -41,6 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let bound = bind(config).await?;
     eprintln!("listening on {}", bound.url());
     let acceptor = Acceptor {
+        room: Arc::new(|| Box::pin(async {})),
         has_room: Arc::new(|| true),
         take: Arc::new(|link| {
             tokio::spawn(async move {

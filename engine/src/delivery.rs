@@ -60,6 +60,8 @@ pub struct Gap {
     pub to_ms: u64,
     /// Topics that were active before it and still have listeners.
     pub topics: Vec<Box<str>>,
+    /// Events within it that came and could not be delivered in their place.
+    pub dropped: u64,
 }
 
 /// An error as it is told to the application.

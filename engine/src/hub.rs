@@ -10,6 +10,7 @@ mod linger;
 mod reader;
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -207,6 +208,11 @@ impl Hub {
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.shared.connection_count.load(Ordering::Relaxed) < self.shared.config.limits.max_connections
+    }
+
+    /// Waits until the application has room for one more connection to be announced.
+    pub async fn room(&self) {
+        poll_fn(|cx| self.shared.delivery.poll_room(cx)).await;
     }
 
     /// The hub can be reached.

@@ -537,6 +537,7 @@ async fn what_a_hub_says_about_topics_reaches_the_application() {
             from_ms: 5,
             to_ms: 9,
             topics: vec!["a:".into()],
+            dropped: 0,
         };
         assert_eq!(side.gap().await, expected, "only what is listened to");
         far.send(&event("__gap", "", r#"{"cause":"overflow","from":5,"to":9,"topics":["b:"]}"#)).await;

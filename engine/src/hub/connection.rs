@@ -217,6 +217,9 @@ impl Connection {
                 return Ok((written, writes));
             };
             let mut taken = taken?;
+            if taken == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
             written += taken;
             writes += 1;
             while segment < self.segments.len() {

@@ -308,7 +308,7 @@ impl SpokeActor {
     }
 
     pub(super) fn answer_drains(&mut self) {
-        if !self.drains.is_empty() && self.shared.mailbox.published_bytes() < self.shared.config.max_buffered / 2 {
+        if !self.drains.is_empty() && self.shared.mailbox.published_bytes() <= self.shared.config.max_buffered / 2 {
             let answered = std::mem::take(&mut self.drains);
             self.tell(answered.into_iter().map(|token| Notice::Drained { token }));
         }

@@ -20,6 +20,8 @@ pub(super) struct OpenGap {
     missing: HashSet<Box<str>>,
     detained: String,
     spans: Vec<EventSpan>,
+    /// Events of links that came and went meanwhile: delivered behind the gap, they would hide the hole that followed them.
+    dropped: u64,
 }
 
 impl OpenGap {
@@ -32,7 +34,16 @@ impl OpenGap {
             (false, false) => Direction::In,
         };
         let missing = topics.iter().cloned().collect();
-        Some(Self { cause, direction, from_ms, topics, missing, detained: String::new(), spans: Vec::new() })
+        Some(Self {
+            cause,
+            direction,
+            from_ms,
+            topics,
+            missing,
+            detained: String::new(),
+            spans: Vec::new(),
+            dropped: 0,
+        })
     }
 
     /// The link was lost again before the gap was over: what had become active meanwhile is missing too.
@@ -45,6 +56,9 @@ impl OpenGap {
             (false, false) => Direction::In,
         };
         self.missing = self.topics.iter().cloned().collect();
+        self.dropped += self.spans.len() as u64;
+        self.detained = String::new();
+        self.spans = Vec::new();
     }
 
     /// A topic is active again, or not wanted any more.
@@ -70,7 +84,7 @@ impl OpenGap {
 
     /// The gap as it is told, and what came behind it.
     pub(super) fn end(self, to_ms: u64) -> (Gap, String, Vec<EventSpan>) {
-        let Self { cause, direction, from_ms, topics, detained, spans, .. } = self;
-        (Gap { cause, direction, from_ms, to_ms, topics }, detained, spans)
+        let Self { cause, direction, from_ms, topics, detained, spans, dropped, .. } = self;
+        (Gap { cause, direction, from_ms, to_ms, topics, dropped }, detained, spans)
     }
 }

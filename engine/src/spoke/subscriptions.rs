@@ -75,11 +75,13 @@ impl Subscriptions {
         active.map(|(topic, _)| topic.clone()).collect()
     }
 
-    /// The next number for a topic that is being told to the hub.
-    pub(super) fn send(&mut self, topic: &str) -> u64 {
+    /// The next number for a topic that is being told to the hub; one that is known to be native will answer.
+    pub(super) fn send(&mut self, topic: &str, is_native: bool) -> u64 {
         self.last_n += 1;
         self.topics.insert(topic.into(), Stage::Sent(self.last_n));
-        self.unwritten.push((topic.into(), self.last_n));
+        if !is_native {
+            self.unwritten.push((topic.into(), self.last_n));
+        }
         self.last_n
     }
 
@@ -175,10 +177,10 @@ mod tests {
     fn only_the_answer_to_the_latest_number_makes_a_topic_active() {
         let mut subscriptions = Subscriptions::default();
         assert!(subscriptions.listen("a:") && !subscriptions.listen("a:"));
-        let first = subscriptions.send("a:");
+        let first = subscriptions.send("a:", false);
         assert!(subscriptions.unlisten("a:").0);
         subscriptions.listen("a:");
-        let second = subscriptions.send("a:");
+        let second = subscriptions.send("a:", false);
         assert!(subscriptions.confirm("a:".into(), 9).is_none());
         assert!(subscriptions.acknowledged("a:", Some(first)).is_empty());
         assert_eq!(outcomes(subscriptions.acknowledged("a:", Some(second))), [(9, Some(true))]);
@@ -200,7 +202,7 @@ mod tests {
     fn a_refusal_is_remembered_until_the_link_is_gone() {
         let mut subscriptions = Subscriptions::default();
         subscriptions.listen("a:");
-        let n = subscriptions.send("a:");
+        let n = subscriptions.send("a:", false);
         let failure = Failure { kind: ErrorKind::Limit, message: String::new() };
         subscriptions.refused("a:", Some(n), &failure);
         assert_eq!(outcomes(subscriptions.confirm("a:".into(), 1).into_iter().collect()), [(1, None)]);
@@ -212,7 +214,7 @@ mod tests {
     fn a_hub_that_turns_out_native_acknowledges_what_was_taken_for_plain() {
         let mut subscriptions = Subscriptions::default();
         subscriptions.listen("a:");
-        let n = subscriptions.send("a:");
+        let n = subscriptions.send("a:", false);
         subscriptions.written_to_plain();
         subscriptions.acknowledged("a:", Some(n));
         assert_eq!(outcomes(subscriptions.confirm("a:".into(), 1).into_iter().collect()), [(1, Some(true))]);
@@ -222,7 +224,7 @@ mod tests {
     fn a_plain_hub_has_what_was_written() {
         let mut subscriptions = Subscriptions::default();
         subscriptions.listen("a:");
-        subscriptions.send("a:");
+        subscriptions.send("a:", false);
         subscriptions.confirm("a:".into(), 1);
         let (active, notices) = subscriptions.written_to_plain();
         assert_eq!(active, ["a:".into()]);

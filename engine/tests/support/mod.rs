@@ -309,8 +309,12 @@ pub(crate) fn loopback() -> ListenConfig {
 }
 
 pub(crate) fn acceptor_of(hub: &Hub) -> Acceptor {
-    let (room, taker) = (hub.clone(), hub.clone());
+    let (waiting, room, taker) = (hub.clone(), hub.clone(), hub.clone());
     Acceptor {
+        room: Arc::new(move || {
+            let hub = waiting.clone();
+            Box::pin(async move { hub.room().await })
+        }),
         has_room: Arc::new(move || room.has_room()),
         take: Arc::new(move |link| taker.add(link)),
         report: Arc::new(|error| unreachable!("accepting works: {error}")),

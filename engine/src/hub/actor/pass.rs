@@ -141,7 +141,7 @@ impl HubActor {
 
     /// Sends one message to one connection, subscribed or not.
     pub(super) fn send_to(&mut self, key: ConnKey, message: &str) {
-        let Some(slot) = self.live_slot(key) else { return };
+        let Some(slot) = self.live_slot(key) else { return count(&self.shared.counters.unrouted, 1) };
         count(&self.shared.counters.sent, 1);
         if let Some(connection) = &self.connections[slot] {
             connection.shared.count_sent(1);
@@ -221,7 +221,7 @@ impl HubActor {
             }
             !flush.pending.is_empty()
         });
-        if shared.mailbox.published_bytes() < shared.config.max_pending / 2 {
+        if shared.mailbox.published_bytes() <= shared.config.max_pending / 2 {
             for token in self.drains.drain(..) {
                 shared.delivery.notice(Notice::Drained { token });
             }

@@ -24,10 +24,10 @@ impl Session<'_> {
                 count(&self.spoke.shared.counters.ignored_controls, 1);
             }
             Inbound::Malformed(what) => self.on_malformed(what),
-            Inbound::Ping(data) => {
-                let mask = self.dice.random();
-                self.link.framing.write_pong(&mut self.out, &data, mask);
-            }
+            Inbound::Ping(data) => self.answer(|session| {
+                let mask = session.dice.random();
+                session.link.framing.write_pong(&mut session.out, &data, mask);
+            }),
             Inbound::Pong(data) => self.on_pong(&data),
             Inbound::Closing(reason) => self.on_closing(reason),
             Inbound::Ended(ending) => {
@@ -78,7 +78,7 @@ impl Session<'_> {
                 self.on_refused(&topic, n, is_publish, &code, &reason)
             }
             Control::Gap { from, to, topics } => self.on_upstream_gap(from, to, topics),
-            Control::Ping { t } => self.say(|text| control::write_pong(text, &t)),
+            Control::Ping { t } => self.answer(|session| session.say(|text| control::write_pong(text, &t))),
             Control::Pong => {}
             // Only a spoke may say these.
             Control::Subscribe { .. } | Control::Unsubscribe { .. } => {
@@ -135,6 +135,7 @@ impl Session<'_> {
                 from_ms,
                 to_ms,
                 topics,
+                dropped: 0,
             })]);
         }
     }
@@ -229,6 +230,7 @@ impl Session<'_> {
         };
         let (gap, text, spans) = gap.end(now_ms());
         count(&self.spoke.shared.counters.gaps, 1);
+        count(&self.spoke.shared.counters.dropped, gap.dropped);
         self.spoke.tell([Notice::Gap(gap)]);
         for span in spans {
             if self.spoke.subscriptions.is_wanted(span.topic(&text)) {

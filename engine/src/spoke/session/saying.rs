@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rand::RngExt;
 
-use super::Session;
+use super::{Phase, Session};
 use crate::model::{ErrorKind, Limits};
 use crate::spoke::actor::Held;
 use crate::spoke::{Op, WRITE_BYTES, count};
@@ -81,8 +81,15 @@ impl Session<'_> {
     }
 
     pub(super) fn subscribe(&mut self, topic: &str) {
-        let n = self.spoke.subscriptions.send(topic);
+        let n = self.spoke.subscriptions.send(topic, self.phase == Phase::Native);
         self.say(|text| control::write_subscribe(text, topic, Some(n)));
+    }
+
+    /// Answers a ping of either kind. Answers are counted: a hub that asks and does not read must not fill our memory.
+    pub(super) fn answer(&mut self, write: impl FnOnce(&mut Self)) {
+        let before = self.out.len();
+        write(self);
+        self.answers += self.out.len() - before;
     }
 
     pub(super) fn say(&mut self, write: impl FnOnce(&mut String)) {

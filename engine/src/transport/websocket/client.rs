@@ -63,7 +63,7 @@ async fn dial(config: &ClientConfig, to: &Destination) -> Result<Link, ConnectEr
     let peer = Peer { transport: "websocket", remote_address: remote, url: Some(to.url.clone()), ..Peer::default() };
     if !is_tls {
         let mut stream = stream;
-        let early = shake(&mut stream, &request, &key).await?;
+        let early = shake(&mut stream, &request, &key, &config.protocols).await?;
         let (read, write) = stream.into_split();
         return Ok(link(config, read, write, early, peer));
     }
@@ -76,7 +76,7 @@ async fn dial(config: &ClientConfig, to: &Destination) -> Result<Link, ConnectEr
             is_terminal,
         }
     })?;
-    let early = shake(&mut stream, &request, &key).await?;
+    let early = shake(&mut stream, &request, &key, &config.protocols).await?;
     let (read, write) = tokio::io::split(stream);
     Ok(link(config, read, write, early, peer))
 }
@@ -125,7 +125,7 @@ fn request(config: &ClientConfig, to: &Destination) -> Result<(Vec<u8>, String),
 }
 
 /// Sends the request and checks the answer. Returns what came behind it.
-async fn shake<S>(io: &mut S, request: &[u8], key: &str) -> Result<Vec<u8>, ConnectError>
+async fn shake<S>(io: &mut S, request: &[u8], key: &str, offered: &[String]) -> Result<Vec<u8>, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -135,11 +135,11 @@ where
     io.flush().await.map_err(|error| broken(error.into()))?;
     let (bytes, early) = head::read_head(io).await.map_err(broken)?;
     let response = head::parse_response(&bytes).map_err(broken)?;
-    check(&response, key)?;
+    check(&response, key, offered)?;
     Ok(early)
 }
 
-fn check(response: &Response<()>, key: &str) -> Result<(), ConnectError> {
+fn check(response: &Response<()>, key: &str, offered: &[String]) -> Result<(), ConnectError> {
     let status = response.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {
         let kind = match status {
@@ -156,6 +156,11 @@ fn check(response: &Response<()>, key: &str) -> Result<(), ConnectError> {
         head::tokens(response.headers(), "upgrade").iter().any(|token| token.eq_ignore_ascii_case("websocket"));
     if !is_websocket || accept != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
         let message = "the server's answer is not the one to our WebSocket handshake";
+        return Err(temporary(Error::new(ErrorKind::Handshake, message)));
+    }
+    let chosen = head::tokens(response.headers(), "sec-websocket-protocol");
+    if chosen.iter().any(|protocol| !offered.contains(protocol)) {
+        let message = "the server chose a subprotocol that was not offered";
         return Err(temporary(Error::new(ErrorKind::Handshake, message)));
     }
     if response.headers().contains_key("sec-websocket-extensions") {

@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::head::{self, HeadError};
 use super::tls::ServerTls;
-use crate::link::{Link, Peer};
+use crate::link::{BoxFuture, Link, Peer};
 use crate::model::{Error, ErrorKind, Limits};
 use crate::transport::stream::{StreamReader, StreamWriter};
 use crate::wire::frame::Framing;
@@ -54,6 +54,8 @@ pub struct ListenConfig {
 /// What becomes of links. Filled by whoever owns the hub.
 #[derive(Clone)]
 pub struct Acceptor {
+    /// Ready when one more connection may be announced to the application; until then the system holds them.
+    pub room: Arc<dyn Fn() -> BoxFuture<()> + Send + Sync>,
     /// False: refuse with 503.
     pub has_room: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Takes a fresh link; false once nobody wants links any more.
@@ -145,6 +147,7 @@ impl Bound {
         });
         let mut pause = ACCEPT_PAUSE.0;
         loop {
+            (server.acceptor.room)().await;
             match self.listener.accept().await {
                 Ok((stream, from)) => {
                     pause = ACCEPT_PAUSE.0;
@@ -173,6 +176,15 @@ struct Server {
     handshakes: AtomicUsize,
 }
 
+/// A handshake's place among those that may be under way; given back however it ends.
+struct Place(Arc<Server>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.handshakes.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Server {
     /// Each handshake is a task of its own that ends with it.
     fn spawn(server: &Arc<Self>, stream: TcpStream, from: SocketAddr) {
@@ -182,11 +194,12 @@ impl Server {
         }
         server.handshakes.fetch_add(1, Ordering::Relaxed);
         let server = Arc::clone(server);
+        let place = Place(Arc::clone(&server));
         tokio::spawn(async move {
+            let _place = place;
             let handshake = server.handshake(stream, from);
             // A handshake that fails concerns nobody but its client, which was told or is gone.
             let _refused = tokio::time::timeout(server.config.limits.handshake + REFUSAL_GRACE, handshake).await;
-            server.handshakes.fetch_sub(1, Ordering::Relaxed);
         });
     }
 

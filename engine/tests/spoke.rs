@@ -967,6 +967,28 @@ async fn what_is_refused_is_told_although_the_hub_does_not_read() {
 }
 
 #[tokio::test]
+async fn a_hub_that_asks_for_answers_and_does_not_read_them_is_not_read_any_more() {
+    const OFFERED: usize = 256 << 20;
+    within(async {
+        let hub = ByHand::listen().await;
+        let side = Side::dial(hub.config());
+        let mut far = hub.accept_native().await;
+        side.app.open(1).await;
+        let pings: Vec<u8> = [0x89, 0x7d].into_iter().chain([0; 125]).cycle().take(127 * 1000).collect();
+        let stream = far.ws.get_mut();
+        let mut written = 0;
+        // Blocked writes are the fact that is waited for: nobody takes more.
+        while let Ok(result) =
+            tokio::time::timeout(Duration::from_millis(500), stream.write(&pings[written % 127..])).await
+        {
+            written += result.expect("the link lives");
+            assert!(written < OFFERED, "everything was read, and the answers kept");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_hub_that_does_not_read_delays_a_close_no_longer_than_asked() {
     within(async {
         for timeout in [Duration::ZERO, Duration::from_millis(30)] {

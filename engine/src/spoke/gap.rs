@@ -88,3 +88,34 @@ impl OpenGap {
         (Gap { cause, direction, from_ms, to_ms, topics, dropped }, detained, spans)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_loss_joins_the_gap_and_what_came_between_is_dropped_and_counted() {
+        let mut gap =
+            OpenGap::begin(GapCause::ConnectionLost, 5, vec!["a:".into(), "b:".into()], false).expect("topics");
+        gap.settle("a:");
+        gap.detain("a", "", "1");
+        assert!(!gap.is_over());
+        gap.prolong(vec!["a:".into(), "c:".into()], true);
+        gap.detain("a", "", "2");
+        for topic in ["a:", "b:", "c:"] {
+            assert!(!gap.is_over(), "{topic}");
+            gap.settle(topic);
+        }
+        assert!(gap.is_over());
+        let (gap, text, spans) = gap.end(9);
+        let topics = vec!["a:".into(), "b:".into(), "c:".into()];
+        let cause = GapCause::ConnectionLost;
+        assert_eq!(gap, Gap { cause, direction: Direction::Both, from_ms: 5, to_ms: 9, topics, dropped: 1 });
+        assert_eq!(spans.iter().map(|span| span.payload(&text)).collect::<Vec<_>>(), ["2"]);
+    }
+
+    #[test]
+    fn nothing_can_be_missing_where_nothing_was_wanted_and_nothing_sent() {
+        assert!(OpenGap::begin(GapCause::ConnectionLost, 0, Vec::new(), false).is_none());
+    }
+}

@@ -151,7 +151,7 @@ async function outbound() {
 }
 
 async function dispatched(subscribers) {
-  const events = subscribers === 0 ? 100_000 : Math.max(4000, Math.min(100_000, 4_000_000 / subscribers));
+  const events = subscribers > 100 ? 30_000 : 100_000;
   const hub = api.createWebSocketServerEventTarget({ listen: { port: 0 } });
   await hub.ready();
   const load = await startLoad(hub, subscribers);

@@ -27,7 +27,7 @@ pub(super) struct ConnShared {
     last_read_ms: AtomicU64,
     /// Reading is paused by us, so silence says nothing of the peer.
     is_paused: AtomicBool,
-    /// Its last events were for the application: an application that falls behind pauses it.
+    /// Some of its events were for the application since that last had room: if it falls behind, reading pauses.
     pub(super) reaches_application: AtomicBool,
     buffered: AtomicUsize,
     received: AtomicU64,
@@ -127,8 +127,6 @@ pub(super) struct Connection {
     needs_flush: bool,
     /// What the other readers still wait for this one.
     pub(super) credit: Duration,
-    /// Events since one was for the application.
-    unheard: u64,
     pub(super) malformed: PerMinute,
     pub(super) pinged_at: Option<Instant>,
     /// Bytes that ever waited, and that ever left again; `flush` compares them.
@@ -152,21 +150,10 @@ impl Connection {
             is_blocked: false,
             needs_flush: false,
             credit,
-            unheard: 0,
             malformed: PerMinute::default(),
             pinged_at: None,
             queued_total: 0,
             left_total: 0,
-        }
-    }
-
-    /// Notes whether a run of events was for the application. A few thousand that were not do not make the connection one that may flood
-    /// an application that falls behind: every other event may be for it.
-    pub(super) fn note_heard(&mut self, is_heard: bool, events: u64) {
-        const FORGOTTEN_AFTER: u64 = 10_000;
-        self.unheard = if is_heard { 0 } else { self.unheard.saturating_add(events) };
-        if is_heard || self.unheard > FORGOTTEN_AFTER {
-            self.shared.reaches_application.store(is_heard, Ordering::Relaxed);
         }
     }
 

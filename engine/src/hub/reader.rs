@@ -40,6 +40,10 @@ pub(super) async fn read(mut reader: Box<dyn LinkRead>, key: ConnKey, conn: Arc<
 
 fn poll_gates(hub: &Shared, conn: &ConnShared, cx: &mut Context<'_>) -> Poll<()> {
     let room = match hub.mailbox.poll_read_room(cx) {
+        Poll::Ready(()) if !hub.delivery.is_full() => {
+            conn.reaches_application.store(false, Ordering::Relaxed);
+            Poll::Ready(())
+        }
         Poll::Ready(()) if conn.reaches_application.load(Ordering::Relaxed) => hub.delivery.poll_room(cx),
         other => other,
     };

@@ -1,5 +1,6 @@
 //! One pass over a batch: who gets its events, and the writes.
 
+use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -111,9 +112,11 @@ impl HubActor {
     pub(super) fn end_run(&mut self) {
         let Some((run, _)) = self.run.take() else { return };
         let Self { shared, connections, lanes, touched, .. } = self;
-        if let Some(Some(sender)) = connections.get_mut(run.from.slot()).filter(|_| run.from != ConnKey::APPLICATION) {
+        if let Some(Some(sender)) = connections.get(run.from.slot()).filter(|_| run.from != ConnKey::APPLICATION) {
             sender.shared.count_received(run.total);
-            sender.note_heard(run.is_local, run.total);
+            if run.is_local {
+                sender.shared.reaches_application.store(true, Ordering::Relaxed);
+            }
         }
         let mut receivers = 0;
         if let Some(topic) = run.topic

@@ -126,6 +126,11 @@ export class ConnectionTarget extends TransportTarget {
     };
   }
 
+  /** The peer said hello: it acknowledges from now on. */
+  greet(): void {
+    this.upgraded();
+  }
+
   get bufferedAmount(): number {
     return this.#connection.bufferedAmount;
   }

@@ -113,6 +113,7 @@ export class HubTarget extends PortTarget implements HubEventTarget {
       case 'hello':
         return this.#withPeer(notice.connection, (peer) => {
           peer.link.isNative = true;
+          peer.spoke?.greet();
         });
       case 'disconnection':
         return this.#withPeer(notice.connection, (peer) => this.#depart(peer, notice));

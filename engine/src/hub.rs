@@ -364,7 +364,7 @@ impl Shared {
     fn fail(&self) {
         count(&self.counters.panics, 1);
         self.stop_accepting();
-        self.mailbox.close();
+        let _unsent = self.mailbox.close();
         let failure = Failure {
             kind: ErrorKind::Internal,
             message: "the hub failed because of a defect in it; close it and make another".into(),

@@ -38,12 +38,13 @@ pub(crate) struct Batch<Op> {
     pub(crate) text: String,
     pub(crate) ops: Vec<Op>,
     published_cost: usize,
+    published_events: u64,
     read_cost: usize,
 }
 
 impl<Op> Default for Batch<Op> {
     fn default() -> Self {
-        Self { text: String::new(), ops: Vec::new(), published_cost: 0, read_cost: 0 }
+        Self { text: String::new(), ops: Vec::new(), published_cost: 0, published_events: 0, read_cost: 0 }
     }
 }
 
@@ -57,6 +58,7 @@ impl<Op> Batch<Op> {
         self.text.clear();
         self.ops.clear();
         self.published_cost = 0;
+        self.published_events = 0;
         self.read_cost = 0;
     }
 }
@@ -136,6 +138,7 @@ impl<Op: Operation> Mailbox<Op> {
         let op = write(&mut batch.text);
         batch.ops.push(op);
         batch.published_cost += cost;
+        batch.published_events += 1;
         self.wake(state);
         Published::Accepted
     }
@@ -272,15 +275,17 @@ impl<Op: Operation> Mailbox<Op> {
         }
     }
 
-    /// Refuses everything from now on and drops what waits.
-    pub(crate) fn close(&self) {
+    /// Refuses everything from now on and drops what waits; returns how many events of the application that were.
+    pub(crate) fn close(&self) -> u64 {
         let mut state = lock(&self.state);
         state.is_closed = true;
         let dropped = std::mem::take(&mut state.batches);
         let readers = std::mem::take(&mut state.readers);
         drop(state);
+        let events = dropped.iter().map(|batch| batch.published_events).sum();
         dropped.into_iter().for_each(|batch| self.done(batch));
         readers.into_iter().for_each(Waker::wake);
+        events
     }
 }
 

@@ -325,7 +325,7 @@ impl Spoke {
 impl Shared {
     /// The task died of a defect: the application is told, nothing waits for ever.
     fn fail(&self) {
-        self.mailbox.close();
+        let _unsent = self.mailbox.close();
         let message = "the spoke failed because of a defect in it; close it and make another".into();
         self.delivery.notice(Notice::Closed {
             reason: CloseReason::new(CloseCode::INTERNAL, "internal error"),

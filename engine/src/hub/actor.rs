@@ -20,11 +20,11 @@ use tokio::time::Sleep;
 use super::connection::{Closing, Connection, Stage};
 use super::fanout::{Lane, Run};
 use super::linger::{LINGER_TURNS, Linger};
-use super::{Op, Shared};
+use super::{Op, Shared, count};
 use crate::delivery::{Failure, Notice};
 use crate::mailbox::Batch;
 use crate::meter::ErrorMeter;
-use crate::model::{CloseCode, CloseReason, EventSpan};
+use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan};
 use crate::route::ConnKey;
 use crate::wire::frame::Framing;
 
@@ -250,13 +250,19 @@ impl HubActor {
     }
 
     fn finish(&mut self) {
-        self.shared.mailbox.close();
+        let unsent = self.shared.mailbox.close();
+        if unsent > 0 {
+            count(&self.shared.counters.dropped, unsent);
+            let message = "events dropped: the hub was closed before they could be sent".into();
+            self.raise(ErrorKind::Closed, message, unsent);
+        }
+        let reason = self.shared.closing.reason().unwrap_or(CloseReason::new(CloseCode::NORMAL, ""));
         for slot in 0..self.connections.len() {
             self.leave(
                 slot,
                 Vec::new(),
                 Closing {
-                    reason: CloseReason::new(CloseCode::GOING_AWAY, ""),
+                    reason: reason.clone(),
                     deadline: Instant::now(),
                     ends_when_idle: true,
                     is_clean: false,
@@ -275,7 +281,6 @@ impl HubActor {
         for token in self.drains.drain(..) {
             self.shared.delivery.notice(Notice::Drained { token });
         }
-        let reason = self.shared.closing.reason().unwrap_or(CloseReason::new(CloseCode::NORMAL, ""));
         self.shared.delivery.notice(Notice::Closed { reason, error: self.failure.take() });
     }
 }

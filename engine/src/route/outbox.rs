@@ -31,8 +31,8 @@ impl Chunk {
 /// What a cut dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
-    /// Whole frames.
-    pub frames: u64,
+    /// Whole messages; pings, pongs and close frames do not count.
+    pub messages: u64,
     /// Their bytes.
     pub bytes: usize,
 }
@@ -144,7 +144,7 @@ impl Outbox {
     /// Drops everything that has not begun to leave.
     pub fn cut(&mut self) -> Cut {
         let rest: Vec<u8> = self.bytes().take(self.frame_rest).collect();
-        let dropped = Cut { frames: self.frames_after(rest.len()), bytes: self.len - rest.len() };
+        let dropped = Cut { messages: self.messages_after(rest.len()), bytes: self.len - rest.len() };
         self.chunks.clear();
         self.written = 0;
         self.len = 0;
@@ -163,13 +163,14 @@ impl Outbox {
         self.frame_rest = passed - count;
     }
 
-    fn frames_after(&self, mut position: usize) -> u64 {
-        let mut frames = 0;
+    fn messages_after(&self, mut position: usize) -> u64 {
+        let mut messages = 0;
         while position < self.len {
-            position += self.framing.frame_len(&self.header_at(position)).unwrap_or(self.len);
-            frames += 1;
+            let header = self.header_at(position);
+            position += self.framing.frame_len(&header).unwrap_or(self.len);
+            messages += u64::from(self.framing.is_message(&header));
         }
-        frames
+        messages
     }
 
     fn front_frame_len(&self) -> usize {
@@ -234,7 +235,7 @@ mod tests {
         outbox.push_shared(frame(200).into());
         outbox.push_copy(&frame(20));
         outbox.advance(12 + 50);
-        assert_eq!(outbox.cut(), Cut { frames: 1, bytes: 22 });
+        assert_eq!(outbox.cut(), Cut { messages: 1, bytes: 22 });
         assert_eq!(rest_of(&outbox), frame(200)[50..]);
     }
 
@@ -244,7 +245,7 @@ mod tests {
         outbox.push_copy(&frame(10));
         outbox.push_copy(&frame(10));
         outbox.advance(12);
-        assert_eq!(outbox.cut(), Cut { frames: 1, bytes: 12 });
+        assert_eq!(outbox.cut(), Cut { messages: 1, bytes: 12 });
         assert!(outbox.is_empty());
     }
 

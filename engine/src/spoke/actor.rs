@@ -388,8 +388,8 @@ impl SpokeActor {
 
     fn finish(mut self, over: Over) {
         self.take_offline();
-        self.shared.mailbox.close();
-        let left = self.held.len() as u64;
+        let unsent = self.shared.mailbox.close();
+        let left = self.held.len() as u64 + unsent;
         let reason =
             format!("closed: {}", if over.reason.reason.is_empty() { "by close()" } else { &over.reason.reason });
         let closed = over.error.clone().unwrap_or(Failure { kind: ErrorKind::Closed, message: reason });

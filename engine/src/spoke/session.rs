@@ -183,7 +183,10 @@ impl<'a> Session<'a> {
 
     /// Encodes what waits and writes it; true if there may be more to do at once.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
-        self.fill(cx);
+        // A chunk leaves whole before the next is encoded: appended to one that never ends, it would grow for ever.
+        if self.written == self.out.len() {
+            self.fill(cx);
+        }
         if self.written == self.out.len() {
             return self.needs_flush && self.poll_flush(cx);
         }

@@ -69,6 +69,12 @@ impl Framing {
         }
     }
 
+    /// True when the frame that begins at the start of `bytes`, which this framing wrote itself, carries a message.
+    #[must_use]
+    pub fn is_message(self, bytes: &[u8]) -> bool {
+        self == Self::Length || bytes.first().is_some_and(|first| first & 0x0f == websocket::OP_TEXT)
+    }
+
     /// The decoder for what the peer of a side that writes like this sends.
     #[must_use]
     pub fn peer_decoder(self, max_message_bytes: usize) -> Decoder {

@@ -198,7 +198,7 @@ impl HubActor {
         };
         connection.segments.clear();
         let dropped = connection.cut();
-        count(&self.shared.counters.dropped, dropped.frames);
+        count(&self.shared.counters.dropped, dropped.messages);
         connection.forget_rest();
         if let Stage::Closing(closing) = &mut connection.stage {
             closing.deadline = Instant::now();
@@ -222,7 +222,8 @@ impl HubActor {
         let Some(connection) = &mut self.connections[slot] else {
             return;
         };
-        connection.cut();
+        let dropped = connection.cut();
+        count(&self.shared.counters.dropped, dropped.messages);
         connection.forget_rest();
         self.leave(
             slot,
@@ -251,6 +252,7 @@ impl HubActor {
         let Stage::Closing(closing) = std::mem::replace(&mut connection.stage, Stage::Open) else {
             return;
         };
+        count(&self.shared.counters.dropped, connection.cut().messages);
         connection.end(&mut Context::from_waker(Waker::noop()), &closing.reason);
         self.shared.delivery.notice(Notice::Disconnection {
             connection: connection.key.to_bits(),

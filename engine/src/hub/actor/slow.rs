@@ -108,11 +108,11 @@ impl HubActor {
         };
         let (key, buffered) = (connection.key, connection.outbox.len());
         let dropped = connection.cut();
-        count(&self.shared.counters.dropped, dropped.frames);
+        count(&self.shared.counters.dropped, dropped.messages);
         count(&self.shared.counters.slow_consumers, 1);
         self.shared.delivery.notice(Notice::Backpressure { connection: key.to_bits(), buffered });
         let reason =
-            CloseReason::new(CloseCode::TOO_SLOW, format!("{} events dropped: read too slowly", dropped.frames));
+            CloseReason::new(CloseCode::TOO_SLOW, format!("{} events dropped: read too slowly", dropped.messages));
         self.begin_close(slot, reason, LINGER, true);
     }
 }

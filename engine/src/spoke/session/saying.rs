@@ -15,7 +15,7 @@ use crate::wire::control;
 impl Session<'_> {
     /// Encodes events until one write is full: first what waited for a link, then what comes.
     pub(super) fn fill(&mut self, cx: &mut Context<'_>) {
-        while self.out.len() - self.written < WRITE_BYTES {
+        while self.out.len() < WRITE_BYTES {
             if let Some(held) = self.next_held() {
                 self.out_cost += held.cost();
                 self.encode_event(&held.body);

@@ -45,7 +45,8 @@ impl Side {
         match net.via {
             Via::WebSocket => Self::dial(config),
             Via::Memory => {
-                let connector = MemoryConnector::new(net.hub.clone(), net.limits.clone());
+                let hub = net.hub.clone();
+                let connector = MemoryConnector::new(Arc::new(move |link| hub.add(link)), net.limits.clone());
                 Self::start(config, Arc::new(connector))
             }
         }

@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use tokio::io::{DuplexStream, ReadHalf, WriteHalf, duplex, split};
 
 use super::stream::{StreamReader, StreamWriter};
-use crate::hub::Hub;
 use crate::link::{BoxFuture, Connect, ConnectError, Destination, Link, LinkError, LinkRead, LinkWrite, Peer, Read};
 use crate::mailbox::lock;
 use crate::model::{CloseCode, CloseReason, Error, ErrorKind, Limits};
@@ -78,25 +77,28 @@ impl LinkWrite for MemoryWriter {
     }
 }
 
-/// Dials a hub of the same process.
-#[derive(Debug, Clone)]
+/// Takes the far end of a fresh link; false once nobody wants links any more.
+pub type Take = Arc<dyn Fn(Link) -> bool + Send + Sync>;
+
+/// Dials whoever takes links in the same process.
+#[derive(Clone)]
 pub struct MemoryConnector {
-    hub: Hub,
+    take: Take,
     limits: Limits,
 }
 
 impl MemoryConnector {
-    /// Every attempt makes a new link to `hub`.
+    /// Every attempt makes a new link and hands its far end to `take`.
     #[must_use]
-    pub fn new(hub: Hub, limits: Limits) -> Self {
-        Self { hub, limits }
+    pub fn new(take: Take, limits: Limits) -> Self {
+        Self { take, limits }
     }
 }
 
 impl Connect for MemoryConnector {
     fn connect(&self, _to: Destination) -> BoxFuture<Result<Link, ConnectError>> {
         let (ours, theirs) = pair(&self.limits);
-        let is_taken = self.hub.add(theirs);
+        let is_taken = (self.take)(theirs);
         Box::pin(async move {
             let error = Error::new(ErrorKind::Connect, "the hub is closed");
             if is_taken { Ok(ours) } else { Err(ConnectError { error, is_terminal: false }) }

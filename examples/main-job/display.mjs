@@ -25,7 +25,7 @@ export class Display {
       `gaps ${job.gaps}`,
       `drops ${job.drops}`,
     ].join('  ');
-    process.stderr.write(clearLine + line.slice(0, (process.stderr.columns ?? 80) - 1));
+    process.stderr.write(clearLine + line.slice(0, (process.stderr.columns || 80) - 1));
     this.#isShown = true;
   }
 

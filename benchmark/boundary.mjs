@@ -82,6 +82,7 @@ function viaInbox() {
       [
         'listen',
         'unlisten',
+        'begin',
         'intern',
         'publish',
         'publishOnce',

@@ -157,6 +157,7 @@ impl SpokeOptions {
         SpokeConfig {
             destination: Destination { url: self.url.clone(), headers: headers(&self.headers) },
             asks: self.asks,
+            waits: true,
             peer: match self.peer.as_deref() {
                 Some("native") => PeerKind::Native,
                 Some("plain") => PeerKind::Plain,

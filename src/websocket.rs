@@ -1,5 +1,6 @@
 //! The native classes of the WebSocket hub and spoke. Convert, call, convert.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -56,6 +57,8 @@ impl Drop for HubShared {
 pub struct NativeWebSocketHub {
     port: Port,
     shared: Arc<HubShared>,
+    /// Where to listen, until it does.
+    listen: RefCell<Option<ListenConfig>>,
 }
 
 port_methods!(NativeWebSocketHub, hub, publish_to_all);
@@ -66,16 +69,24 @@ fn publish_to_all(hub: &Hub, prefix: &Prefix, payload: &str) -> Published {
 
 #[napi]
 impl NativeWebSocketHub {
-    /// Starts to bind.
+    /// A hub that waits for `begin`.
     #[napi(constructor, catch_unwind)]
     pub fn new(options: HubOptions) -> Self {
         let inbox = Arc::new(Inbox::new());
         let delivery = Arc::clone(&inbox) as Arc<dyn Delivery>;
         let hub = Hub::start(options.hub_config(), Arc::clone(&delivery), runtime::handle());
         let address = Arc::new(OnceLock::new());
-        let serving = runtime::handle().spawn(serve(options.listen_config(), hub.clone(), Arc::clone(&address)));
+        let listen = RefCell::new(Some(options.listen_config()));
+        Self { port: Port::new(Arc::clone(&inbox)), shared: Arc::new(HubShared { hub, inbox, address }), listen }
+    }
+
+    /// Begins to bind.
+    #[napi(catch_unwind)]
+    pub fn begin(&self) {
+        let Some(config) = self.listen.take() else { return };
+        let HubShared { hub, address, .. } = &*self.shared;
+        let serving = runtime::handle().spawn(serve(config, hub.clone(), Arc::clone(address)));
         hub.own(serving.abort_handle());
-        Self { port: Port::new(Arc::clone(&inbox)), shared: Arc::new(HubShared { hub, inbox, address }) }
     }
 
     /// Publishes to every subscriber.
@@ -258,7 +269,7 @@ port_methods!(NativeWebSocketSpoke, spoke, Spoke::publish);
 
 #[napi]
 impl NativeWebSocketSpoke {
-    /// Starts to connect.
+    /// A spoke that waits for `begin`.
     #[napi(constructor, catch_unwind)]
     pub fn new(options: SpokeOptions) -> Self {
         let inbox = Arc::new(Inbox::new());
@@ -267,6 +278,12 @@ impl NativeWebSocketSpoke {
         let connector = Arc::new(WebSocketConnector::new(options.client_config()));
         let spoke = Spoke::start(config, connector, delivery, runtime::handle());
         Self { port: Port::new(Arc::clone(&inbox)), shared: Arc::new(SpokeShared { spoke, inbox }) }
+    }
+
+    /// Begins to connect.
+    #[napi(catch_unwind)]
+    pub fn begin(&self) {
+        self.shared.spoke.connect();
     }
 
     /// Publishes to the hub.

@@ -37,6 +37,10 @@ export class PortTarget extends TransportTarget {
       notice: (notice) => this.notice(notice),
       malformed: (count, cause) => this.#malformed(count, cause),
     }).open();
+    // Behind the turn that made the target: whatever comes unasked, or from a peer that was waiting, finds the listeners added in it.
+    queueMicrotask(() => {
+      if (this.state !== 'closed') port.begin();
+    });
   }
 
   get bufferedAmount(): number {

@@ -14,6 +14,8 @@ export class FakePort {
   /** At most this many entries per `take`. */
   batch = 512;
   buffered = 0;
+  /** How often it was told to bind or connect. */
+  begun = 0;
   #onWake;
   #isArmed = false;
   #entries = [];
@@ -40,6 +42,10 @@ export class FakePort {
 
   unlisten(topic) {
     this.calls.push(['unlisten', topic]);
+  }
+
+  begin() {
+    this.begun++;
   }
 
   attach(onWake) {

@@ -484,3 +484,11 @@ test('an error carries how many were merged into it', async (t) => {
   const [[, error]] = seen;
   assert.deepEqual([error.code, error.dropped], ['ERR_BUFFER_FULL', 12]);
 });
+
+test('a target binds or connects behind the turn that made it, so that its first listeners are there', async (t) => {
+  const { port, target } = make(t);
+  target.addEventListener('early:1', () => {});
+  assert.deepEqual([port.of('listen'), port.begun], [[['early:1']], 0]);
+  await Promise.resolve();
+  assert.equal(port.begun, 1);
+});

@@ -202,6 +202,9 @@ impl Hub {
     /// Ties a task that makes links to the hub: it ends when the hub closes.
     pub fn own(&self, acceptor: AbortHandle) {
         lock(&self.shared.acceptors).push(acceptor);
+        if self.shared.closing.deadline().is_some() {
+            self.shared.stop_accepting();
+        }
     }
 
     /// True while one more connection is allowed.
@@ -280,8 +283,8 @@ impl Hub {
 
     /// Closes: no new connections, what was published is written until the time-out, then [`Notice::Closed`].
     pub fn close(&self, reason: CloseReason, timeout: Duration) {
-        self.shared.stop_accepting();
         self.shared.closing.ask(reason, timeout);
+        self.shared.stop_accepting();
         self.command(Op::Close);
     }
 

@@ -59,6 +59,8 @@ pub struct SpokeConfig {
     pub destination: Destination,
     /// Ask the application for the destination before each attempt.
     pub asks: bool,
+    /// Do not connect before [`Spoke::connect`].
+    pub waits: bool,
     /// What the hub is taken for.
     pub peer: PeerKind,
     /// How long a hub may take to say hello before it is taken for plain. Source: none, a guess.
@@ -80,6 +82,7 @@ impl Default for SpokeConfig {
         Self {
             destination: Destination::default(),
             asks: false,
+            waits: false,
             peer: PeerKind::Auto,
             hello_timeout: Duration::from_secs(2),
             reconnect: Some(Reconnect::default()),
@@ -142,6 +145,7 @@ enum Op {
         topic: Box<str>,
         token: u32,
     },
+    Connect,
     Flush(u32),
     Drained(u32),
     /// Wakes the task, which looks at what was dropped whenever it wakes.
@@ -197,7 +201,7 @@ impl std::fmt::Debug for Spoke {
 const WRITE_BYTES: usize = 64 << 10;
 
 impl Spoke {
-    /// Starts a spoke's task on `runtime`; it connects at once.
+    /// Starts a spoke's task on `runtime`; it connects at once, or when it is told.
     #[must_use]
     pub fn start(
         config: SpokeConfig,
@@ -222,6 +226,12 @@ impl Spoke {
             }
         });
         Self { shared }
+    }
+
+    /// Begins to connect, where the configuration says to wait. Topics that are listened to by now are subscribed with the first link, so
+    /// an event that a hub sends unasked finds its listener.
+    pub fn connect(&self) {
+        self.command(Op::Connect);
     }
 
     /// Publishes to the hub. `payload` is one JSON value.

@@ -26,6 +26,9 @@ use crate::model::{CloseCode, CloseReason, Error, ErrorKind, Limits};
 /// Protocol errors in a row after which the other end is taken for something else. Source: the contract.
 const MAX_PROTOCOL_ERRORS: u32 = 3;
 
+/// While there is no link, ages and deadlines are looked at so often.
+const OFFLINE_TICK: Duration = Duration::from_millis(100);
+
 /// An event that waits for a link.
 pub(super) struct Held {
     pub(super) body: Box<str>,
@@ -58,6 +61,7 @@ pub(super) struct SpokeActor {
     pub(super) is_closing: bool,
     provided: Option<(u32, Result<Destination, String>)>,
     dial_token: u32,
+    may_connect: bool,
     was_open: bool,
     attempt: u32,
     protocol_errors: u32,
@@ -67,6 +71,7 @@ pub(super) struct SpokeActor {
 impl SpokeActor {
     pub(super) fn new(shared: Arc<Shared>, connector: Arc<dyn Connect>) -> Self {
         Self {
+            may_connect: !shared.config.waits,
             shared,
             connector,
             subscriptions: Subscriptions::default(),
@@ -91,6 +96,9 @@ impl SpokeActor {
     }
 
     async fn live(&mut self) -> Over {
+        if let Err(over) = self.wait_until(|spoke| spoke.may_connect).await {
+            return over;
+        }
         loop {
             let cause = match self.connect().await {
                 Err(over) => return over,
@@ -144,14 +152,31 @@ impl SpokeActor {
         self.dial_token += 1;
         let token = self.dial_token;
         self.shared.delivery.notice(Notice::Dial { token, attempt: self.attempt + 1 });
-        loop {
-            if let Some((_, answer)) = self.provided.take_if(|(answered, _)| *answered == token) {
-                return Ok(answer);
+        self.wait_until(|spoke| spoke.provided.as_ref().is_some_and(|(answered, _)| *answered == token)).await?;
+        Ok(self.provided.take().map_or_else(|| Err("no answer".into()), |(_, answer)| answer))
+    }
+
+    /// Deals with what the application wants until that has led to something.
+    async fn wait_until(&mut self, is_so: impl Fn(&Self) -> bool) -> Result<(), Over> {
+        let mut ticks = tokio::time::interval(OFFLINE_TICK);
+        poll_fn(|cx| {
+            loop {
+                self.take_offline();
+                if let Some(over) = self.over_while_offline() {
+                    return Poll::Ready(Err(over));
+                }
+                if is_so(self) {
+                    return Poll::Ready(Ok(()));
+                }
+                while ticks.poll_tick(cx).is_ready() {
+                    self.on_offline_tick();
+                }
+                if self.shared.mailbox.poll_some(cx).is_pending() {
+                    return Poll::Pending;
+                }
             }
-            let shared = Arc::clone(&self.shared);
-            self.meanwhile(poll_fn(|cx| shared.mailbox.poll_some(cx))).await?;
-            self.take_offline();
-        }
+        })
+        .await
     }
 
     async fn back_off(&mut self, lost: Lost) -> Result<(), Over> {
@@ -172,7 +197,7 @@ impl SpokeActor {
     /// Waits for `future` and deals with what the application wants meanwhile.
     async fn meanwhile<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Over> {
         let mut future = pin!(future);
-        let mut timer = pin!(tokio::time::sleep(Duration::from_millis(100)));
+        let mut timer = pin!(tokio::time::sleep(OFFLINE_TICK));
         poll_fn(|cx| {
             if let Poll::Ready(done) = future.as_mut().poll(cx) {
                 return Poll::Ready(Ok(done));
@@ -186,9 +211,8 @@ impl SpokeActor {
                     break;
                 }
             }
-            // While there is no link, ages and deadlines are looked at ten times a second.
             while timer.as_mut().poll(cx).is_ready() {
-                timer.as_mut().reset(tokio::time::Instant::now() + Duration::from_millis(100));
+                timer.as_mut().reset(tokio::time::Instant::now() + OFFLINE_TICK);
                 self.on_offline_tick();
                 if let Some(over) = self.over_while_offline() {
                     return Poll::Ready(Err(over));
@@ -275,6 +299,7 @@ impl SpokeActor {
             Op::Drained(token) => self.drains.push(token),
             Op::Provide { token, destination } => self.provided = Some((token, Ok(destination))),
             Op::Decline { token, message } => self.provided = Some((token, Err(message))),
+            Op::Connect => self.may_connect = true,
             Op::Close => self.is_closing = true,
             Op::Publish(_) | Op::Read(_) | Op::Listen { .. } | Op::Unlisten { .. } | Op::Report => {}
         }

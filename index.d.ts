@@ -577,6 +577,8 @@ interface NativePort {
     listen(topic: string): number;
     unlisten(topic: string): void;
     attach(onWake: () => void): void;
+    /** Binds or connects. */
+    begin(): void;
     take(meta: Uint32Array): string;
     confirm(topic: string): number;
     flush(): number;

@@ -403,7 +403,6 @@ export declare class Connection {
     readonly identity: string | undefined;
     /** Yours to use. */
     data: unknown;
-    constructor(link: ConnectionLink);
     /** Headers of the request by lower-case name; values of a repeated header are joined by ", ". */
     get headers(): Readonly<Record<string, string>>;
     /** The peer has said hello: it acknowledges, and can be told of gaps. */
@@ -530,61 +529,3 @@ export interface WebSocketServerOptions<TEvent extends TypedEvent = AnyEvent> ex
  * ```
  */
 export declare function createWebSocketServerEventTarget<TEvent extends TypedEvent = AnyEvent>(options: WebSocketServerOptions<TEvent>): HubEventTarget<TEvent>;
-
-// Not exported, named by the declarations above:
-
-/** What the hub knows of a connection and changes as notices come. */
-declare class ConnectionLink {
-    #private;
-    readonly port: NativeHubPort;
-    readonly facts: ConnectionNotice;
-    isNative: boolean;
-    isGone: boolean;
-    constructor(port: NativeHubPort, facts: ConnectionNotice);
-    get key(): number;
-    get signal(): AbortSignal;
-    end(): void;
-}
-
-/** What a hub offers besides. `connection` is the engine's number, reused after the connection has gone. */
-interface NativeHubPort extends NativePort {
-    publishTo(connection: number, pair: number, json: string): number;
-    publishOnceTo(connection: number, type: string, id: string, json: string): number;
-    listenTo(connection: number, topic: string): void;
-    unlistenTo(connection: number, topic: string): void;
-    admit(connection: number): void;
-    disconnect(connection: number, code: number, reason: string): void;
-    connectionBufferedAmount(connection: number): number;
-    connectionStats(connection: number): Record<string, number>;
-    subscribers(topic: string): number;
-}
-
-interface ConnectionNotice {
-    readonly connection: number;
-    readonly serial: number;
-    readonly transport: string;
-    readonly remoteAddress: string | null;
-    readonly url: string | null;
-    readonly headers: readonly (readonly [string, string])[];
-    readonly protocols: readonly string[];
-}
-
-/** What every native target offers. */
-interface NativePort {
-    intern(type: string, id: string): number;
-    publish(pair: number, json: string): number;
-    publishOnce(type: string, id: string, json: string): number;
-    listen(topic: string): number;
-    unlisten(topic: string): void;
-    attach(onWake: () => void): void;
-    /** Binds or connects. */
-    begin(): void;
-    take(meta: Uint32Array): string;
-    confirm(topic: string): number;
-    flush(): number;
-    drained(): number;
-    bufferedAmount(): number;
-    stats(): Record<string, number>;
-    address(): NativeAddress | null;
-    close(code: number, reason: string, timeoutMs: number): void;
-}

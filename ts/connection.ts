@@ -58,6 +58,7 @@ export class Connection {
   readonly #link: ConnectionLink;
   #headers: Readonly<Record<string, string>> | undefined;
 
+  /** @internal Hubs make connections. */
   constructor(link: ConnectionLink) {
     const { serial, transport, remoteAddress, url, protocols } = link.facts;
     this.id = serial;

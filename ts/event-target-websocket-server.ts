@@ -19,7 +19,7 @@ import { type Pem, pemText } from './pem.js';
 import type { NativeHubOptions, NativeTlsServer } from './port.js';
 import type { AnyEvent, TypedEvent } from './types.js';
 
-export { Connection } from './connection.js';
+export type { Connection } from './connection.js';
 export type { DisconnectionDetail, HubCallbacks, HubEventTarget, HubLifeCycleEvents } from './hub-target.js';
 export type { Limits, QueueOptions } from './limits.js';
 export type { Pem } from './pem.js';

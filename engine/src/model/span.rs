@@ -109,15 +109,6 @@ impl Prefix {
         Self { text, type_len: type_.len(), topic_len }
     }
 
-    /// True when this is the prefix of that pair.
-    #[must_use]
-    pub fn is_for(&self, type_: &str, id: &str) -> bool {
-        self.type_len == type_.len()
-            && self.topic_len == type_.len() + 1 + id.len()
-            && self.text.starts_with(type_)
-            && &self.text[type_.len() + 1..self.topic_len] == id
-    }
-
     /// Bytes of `type:id`.
     #[must_use]
     pub fn topic_len(&self) -> usize {
@@ -153,7 +144,5 @@ mod tests {
         let span = EventSpan::write_prefixed(&mut by_prefix, &prefix, "null");
         assert_eq!(by_name, by_prefix);
         assert_eq!(span.body_len(), prefix.body_len(4));
-        assert!(prefix.is_for("chat\"", "r\u{1}"));
-        assert!(!prefix.is_for("chat", "\":r\u{1}"));
     }
 }

@@ -297,6 +297,31 @@ export interface QueueOptions {
 /** PEM text, the bytes of it, or the path of a file that holds it. */
 export type Pem = string | Uint8Array;
 
+export interface ReconnectOptions {
+    /** False: a failing first attempt is the end. Default true. */
+    readonly initial?: boolean;
+    /** First delay in milliseconds; it doubles, and a random part of it is waited. Default 250. */
+    readonly minDelayMs?: number;
+    /** Longest delay in milliseconds. Default 30 000. */
+    readonly maxDelayMs?: number;
+}
+
+export interface SpokeOptions extends QueueOptions {
+    /** Closes the target when it is aborted. */
+    readonly signal?: AbortSignal;
+    /** False: the first loss is the end. */
+    readonly reconnect?: ReconnectOptions | boolean;
+    /** What to expect of the hub: "plain" sends no hello, "native" fails without an answer to it. Default "auto". */
+    readonly peer?: 'auto' | 'native' | 'plain';
+    /** Milliseconds after which a hub that has not said hello counts as plain. Default 2000. */
+    readonly helloTimeoutMs?: number;
+    /** Milliseconds after which an event that waits for a link is dropped. Default 60 000. */
+    readonly queueMaxAgeMs?: number;
+    /** Own listeners hear what is dispatched here. Default false. */
+    readonly echo?: boolean;
+    readonly limits?: Limits;
+}
+
 /** The part of the standard `WebSocket` that is needed. */
 export interface WebSocketLike {
     readonly readyState: number;
@@ -338,34 +363,12 @@ export interface ClientTlsOptions {
     readonly insecure?: boolean;
 }
 
-export interface ReconnectOptions {
-    /** False: a failing first attempt is the end. Default true. */
-    readonly initial?: boolean;
-    /** First delay in milliseconds; it doubles, and a random part of it is waited. Default 250. */
-    readonly minDelayMs?: number;
-    /** Longest delay in milliseconds. Default 30 000. */
-    readonly maxDelayMs?: number;
-}
-
-export interface WebSocketClientOptions extends QueueOptions {
+export interface WebSocketClientOptions extends SpokeOptions {
     /** Sent with the handshake; a function is asked before each attempt. */
     readonly headers?: OrAsked<HeaderFields>;
     /** Subprotocols to offer. */
     readonly protocols?: readonly string[];
     readonly tls?: ClientTlsOptions;
-    /** Closes the target when it is aborted. */
-    readonly signal?: AbortSignal;
-    /** False: the first loss is the end. */
-    readonly reconnect?: ReconnectOptions | boolean;
-    /** What to expect of the hub: "plain" sends no hello, "native" fails without an answer to it. Default "auto". */
-    readonly peer?: 'auto' | 'native' | 'plain';
-    /** Milliseconds after which a hub that has not said hello counts as plain. Default 2000. */
-    readonly helloTimeoutMs?: number;
-    /** Milliseconds after which an event that waits for a link is dropped. Default 60 000. */
-    readonly queueMaxAgeMs?: number;
-    /** Own listeners hear what is dispatched here. Default false. */
-    readonly echo?: boolean;
-    readonly limits?: Limits;
 }
 
 /**
@@ -414,6 +417,26 @@ export declare class Connection {
     /** Ends the connection after what was written to it. Throws `ERR_INVALID_OPTION` for what no close frame can carry. */
     close(code?: number, reason?: string): void;
     stats(): TargetStats;
+}
+
+/** What a hub's peers may cost together. */
+export interface HubLimits extends Limits {
+    /** Default 10 000. */
+    readonly maxConnections?: number;
+    /** Default 10 000. */
+    readonly maxTopicsPerConnection?: number;
+    /** Default 1 000 000. */
+    readonly maxTopics?: number;
+}
+
+export interface HubOptions<TEvent extends TypedEvent = AnyEvent> extends HubCallbacks<TEvent>, QueueOptions {
+    /** A connection's events go to the other connections that subscribe, too. Default false. */
+    readonly relay?: boolean;
+    /** The hub's own listeners hear what is dispatched on it. Default false. */
+    readonly echo?: boolean;
+    /** How long all readers together wait for one slow reader, once, in milliseconds. Default 250. */
+    readonly stallMs?: number;
+    readonly limits?: HubLimits;
 }
 
 export interface DisconnectionDetail {
@@ -491,26 +514,9 @@ export interface ServerTlsOptions {
     readonly requestCert?: boolean;
 }
 
-/** What a hub's peers may cost together. */
-export interface HubLimits extends Limits {
-    /** Default 10 000. */
-    readonly maxConnections?: number;
-    /** Default 10 000. */
-    readonly maxTopicsPerConnection?: number;
-    /** Default 1 000 000. */
-    readonly maxTopics?: number;
-}
-
-export interface WebSocketServerOptions<TEvent extends TypedEvent = AnyEvent> extends HubCallbacks<TEvent>, QueueOptions {
+export interface WebSocketServerOptions<TEvent extends TypedEvent = AnyEvent> extends HubOptions<TEvent> {
     readonly listen: ListenOptions;
     readonly tls?: ServerTlsOptions;
-    /** A connection's events go to the other connections that subscribe, too. Default false. */
-    readonly relay?: boolean;
-    /** The hub's own listeners hear what is dispatched on it. Default false. */
-    readonly echo?: boolean;
-    /** How long all readers together wait for one slow reader, once, in milliseconds. Default 250. */
-    readonly stallMs?: number;
-    readonly limits?: HubLimits;
     /** Whoever reaches the port may connect, publish and subscribe. Needed to bind anything but loopback. */
     readonly anyone?: boolean;
     /** Names besides loopback's own that `Host` may have on a hub bound to loopback. */

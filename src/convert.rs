@@ -20,7 +20,7 @@ pub struct TlsServerOptions {
 
 /// PEM texts of a client.
 #[napi(object)]
-pub struct TlsClientOptions {
+pub(crate) struct TlsClientOptions {
     pub ca: Option<String>,
     pub cert: Option<String>,
     pub key: Option<String>,
@@ -28,19 +28,24 @@ pub struct TlsClientOptions {
     pub insecure: Option<bool>,
 }
 
-/// Options of a WebSocket hub.
+/// Where a hub listens for WebSocket connections.
 #[napi(object)]
-pub struct HubOptions {
+pub struct ListenOptions {
     pub host: Option<String>,
     pub port: u16,
     pub path: Option<String>,
     pub reuse_port: Option<bool>,
     pub tls: Option<TlsServerOptions>,
-    pub relay: Option<bool>,
-    pub stall_ms: Option<f64>,
     pub anyone: Option<bool>,
     pub allowed_hosts: Option<Vec<String>>,
     pub allowed_origins: Option<Vec<String>>,
+}
+
+/// Options of a hub, whatever makes its links.
+#[napi(object)]
+pub struct HubOptions {
+    pub relay: Option<bool>,
+    pub stall_ms: Option<f64>,
     pub max_connections: Option<f64>,
     pub max_topics_per_connection: Option<f64>,
     pub max_topics: Option<f64>,
@@ -54,14 +59,19 @@ pub struct HubOptions {
     pub admit_by_hand: bool,
 }
 
-/// Options of a WebSocket spoke.
+/// What a spoke says in a WebSocket handshake.
 #[napi(object)]
-pub struct SpokeOptions {
+pub(crate) struct ClientOptions {
+    pub protocols: Vec<String>,
+    pub tls: Option<TlsClientOptions>,
+}
+
+/// Options of a spoke, whatever carries its link.
+#[napi(object)]
+pub(crate) struct SpokeOptions {
     pub url: String,
     pub headers: Vec<Vec<String>>,
     pub asks: bool,
-    pub protocols: Vec<String>,
-    pub tls: Option<TlsClientOptions>,
     pub reconnect: bool,
     pub reconnect_initial: Option<bool>,
     pub min_delay_ms: Option<f64>,
@@ -129,9 +139,10 @@ impl HubOptions {
             ..limits!(self)
         }
     }
+}
 
-    pub(crate) fn listen_config(self) -> ListenConfig {
-        let limits = self.limits();
+impl ListenOptions {
+    pub(crate) fn listen_config(self, limits: &Limits) -> ListenConfig {
         ListenConfig {
             host: self.host.unwrap_or_else(|| "127.0.0.1".into()),
             port: self.port,
@@ -146,7 +157,7 @@ impl HubOptions {
             }),
             allowed_hosts: self.allowed_hosts.unwrap_or_default(),
             allowed_origins: self.allowed_origins.unwrap_or_default(),
-            limits,
+            limits: limits.clone(),
         }
     }
 }
@@ -180,9 +191,10 @@ impl SpokeOptions {
             max_delay: millis(self.max_delay_ms, defaults.max_delay),
         }
     }
+}
 
-    pub(crate) fn client_config(self) -> ClientConfig {
-        let limits = limits!(self);
+impl ClientOptions {
+    pub(crate) fn client_config(self, limits: &Limits) -> ClientConfig {
         let tls = self.tls.map_or_else(ClientTls::default, |tls| ClientTls {
             ca: tls.ca,
             cert: tls.cert,
@@ -190,7 +202,7 @@ impl SpokeOptions {
             server_name: tls.server_name,
             insecure: tls.insecure.unwrap_or_default(),
         });
-        ClientConfig { protocols: self.protocols, tls, limits }
+        ClientConfig { protocols: self.protocols, tls, limits: limits.clone() }
     }
 }
 

@@ -4,10 +4,12 @@
 mod bench;
 mod convert;
 mod error;
+mod hub;
 mod inbox;
 mod notice;
 mod port;
 mod publisher;
 mod runtime;
+mod spoke;
 mod text;
 mod websocket;

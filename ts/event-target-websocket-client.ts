@@ -1,18 +1,18 @@
-// The factory of the WebSocket spoke: reads its options, makes the native spoke, wraps it. Given a WebSocket, it wraps that.
-// Does not know how a spoke behaves (native-target.ts, engine/src/spoke/).
+// The factory of the WebSocket spoke: reads where it connects. Given a WebSocket, it wraps that. What all spokes have in common is read in
+// spoke-options.ts. Does not know how a spoke behaves (native-target.ts, engine/src/spoke/).
 
-import { closeOnAbort } from './life-cycle.js';
-import { checkLimits, type Limits, limitNames, type QueueOptions, readLimits, readQueues } from './limits.js';
-import { NativeWebSocketSpoke } from './native.js';
-import { abortSignal, boolean, checkNames, given, oneOf, positiveInteger, string, strings, wrong } from './options.js';
+import { webSocketSpoke } from './native.js';
+import { boolean, checkNames, given, string, strings, wrong } from './options.js';
 import { type Pem, pemText } from './pem.js';
-import type { NativeSpokeOptions, NativeTlsClient } from './port.js';
-import { type Destination, type HeaderPairs, SpokeTarget } from './spoke-target.js';
+import type { NativeClientOptions, NativeTlsClient } from './port.js';
+import { type DestinationOption, makeSpoke, type SpokeOptions, spokeOptionNames } from './spoke-options.js';
+import type { Destination, HeaderPairs } from './spoke-target.js';
 import type { AnyEvent, NativeTarget, TypedEvent } from './types.js';
 import { isWebSocket, overWebSocket, type WebSocketLike, type WebSocketObjectOptions } from './websocket-object.js';
 
 export type { Limits, QueueOptions } from './limits.js';
 export type { Pem } from './pem.js';
+export type { ReconnectOptions, SpokeOptions } from './spoke-options.js';
 export type { WebSocketLike, WebSocketObjectOptions } from './websocket-object.js';
 
 /** A value, or a function that is asked for it before each attempt to connect. */
@@ -32,34 +32,12 @@ export interface ClientTlsOptions {
   readonly insecure?: boolean;
 }
 
-export interface ReconnectOptions {
-  /** False: a failing first attempt is the end. Default true. */
-  readonly initial?: boolean;
-  /** First delay in milliseconds; it doubles, and a random part of it is waited. Default 250. */
-  readonly minDelayMs?: number;
-  /** Longest delay in milliseconds. Default 30 000. */
-  readonly maxDelayMs?: number;
-}
-
-export interface WebSocketClientOptions extends QueueOptions {
+export interface WebSocketClientOptions extends SpokeOptions {
   /** Sent with the handshake; a function is asked before each attempt. */
   readonly headers?: OrAsked<HeaderFields>;
   /** Subprotocols to offer. */
   readonly protocols?: readonly string[];
   readonly tls?: ClientTlsOptions;
-  /** Closes the target when it is aborted. */
-  readonly signal?: AbortSignal;
-  /** False: the first loss is the end. */
-  readonly reconnect?: ReconnectOptions | boolean;
-  /** What to expect of the hub: "plain" sends no hello, "native" fails without an answer to it. Default "auto". */
-  readonly peer?: 'auto' | 'native' | 'plain';
-  /** Milliseconds after which a hub that has not said hello counts as plain. Default 2000. */
-  readonly helloTimeoutMs?: number;
-  /** Milliseconds after which an event that waits for a link is dropped. Default 60 000. */
-  readonly queueMaxAgeMs?: number;
-  /** Own listeners hear what is dispatched here. Default false. */
-  readonly echo?: boolean;
-  readonly limits?: Limits;
 }
 
 /**
@@ -85,65 +63,23 @@ export function createWebSocketClientEventTarget<TEvent extends TypedEvent = Any
   options: WebSocketClientOptions = {},
 ): NativeTarget<TEvent> {
   if (isWebSocket(to)) return overWebSocket(to, options);
-  checkNames(options, optionNames);
-  const signal = abortSignal('signal', options.signal);
-  const echo = boolean('echo', options.echo);
-  const native = readSpokeOptions(to, options);
-  const target = new SpokeTarget(new NativeWebSocketSpoke(native), {
-    echo,
-    destination: () => ask(to, options.headers),
-  });
-  if (signal !== undefined) closeOnAbort(target, signal);
-  return target as NativeTarget<TEvent>;
+  checkNames(options, [...spokeOptionNames, 'headers', 'protocols', 'tls']);
+  const client = readClient(options);
+  const destination = readDestination(to, options.headers);
+  return makeSpoke(options, destination, (native) => webSocketSpoke(native, client));
 }
 
-const optionNames: readonly string[] = [
-  'headers',
-  'protocols',
-  'tls',
-  'signal',
-  'reconnect',
-  'peer',
-  'helloTimeoutMs',
-  'queueMaxAgeMs',
-  'echo',
-  'limits',
-  'maxBufferedAmount',
-  'maxPendingBytes',
-];
-
-function readSpokeOptions(url: OrAsked<string | URL>, options: WebSocketClientOptions): NativeSpokeOptions {
-  const { headers = {} } = options;
-  const asks = typeof url === 'function' || typeof headers === 'function';
-  checkLimits(options.limits, limitNames);
+function readClient(options: WebSocketClientOptions): NativeClientOptions {
   return {
-    url: typeof url === 'function' ? '' : readUrl(url),
-    headers: typeof headers === 'function' ? [] : readHeaders(headers),
-    asks,
     protocols: strings('protocols', options.protocols) ?? [],
-    ...readReconnect(options.reconnect ?? true),
-    ...readQueues(options),
-    ...readLimits(options.limits ?? {}),
-    ...given({
-      tls: options.tls === undefined ? undefined : readTls(options.tls),
-      peer: oneOf('peer', options.peer, ['auto', 'native', 'plain']),
-      helloTimeoutMs: positiveInteger('helloTimeoutMs', options.helloTimeoutMs),
-      queueMaxAgeMs: positiveInteger('queueMaxAgeMs', options.queueMaxAgeMs),
-    }),
+    ...given({ tls: options.tls === undefined ? undefined : readTls(options.tls) }),
   };
 }
 
-function readReconnect(
-  reconnect: ReconnectOptions | boolean,
-): Pick<NativeSpokeOptions, 'reconnect' | 'reconnectInitial' | 'minDelayMs' | 'maxDelayMs'> {
-  if (typeof reconnect === 'boolean') return { reconnect };
-  checkNames(reconnect, ['initial', 'minDelayMs', 'maxDelayMs'], 'reconnect');
-  const delays = given({
-    reconnectInitial: boolean('initial', reconnect.initial),
-    minDelayMs: positiveInteger('minDelayMs', reconnect.minDelayMs),
-    maxDelayMs: positiveInteger('maxDelayMs', reconnect.maxDelayMs),
-  });
-  return { reconnect: true, ...delays };
+/** What is constant is checked at once, what is a function's is asked for later. */
+function readDestination(url: OrAsked<string | URL>, headers: OrAsked<HeaderFields> = {}): DestinationOption {
+  if (typeof url === 'function' || typeof headers === 'function') return () => ask(url, headers);
+  return { url: readUrl(url), headers: readHeaders(headers) };
 }
 
 function readTls(tls: ClientTlsOptions): NativeTlsClient {
@@ -172,7 +108,7 @@ function readHeaders(headers: HeaderFields): HeaderPairs {
 }
 
 /** URL and headers of the next attempt; one of the two may be constant. */
-async function ask(url: OrAsked<string | URL>, headers: OrAsked<HeaderFields> = {}): Promise<Destination> {
+async function ask(url: OrAsked<string | URL>, headers: OrAsked<HeaderFields>): Promise<Destination> {
   const [askedUrl, askedHeaders] = await Promise.all([current(url), current(headers)]);
   return { url: readUrl(askedUrl), headers: readHeaders(askedHeaders) };
 }

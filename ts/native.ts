@@ -3,14 +3,26 @@
 // (loader.cjs writes it).
 
 import { createRequire } from 'node:module';
-import type { NativeHubOptions, NativeHubPort, NativeSpokeOptions, NativeSpokePort } from './port.js';
+import type {
+  NativeClientOptions,
+  NativeHubOptions,
+  NativeHubPort,
+  NativeListenOptions,
+  NativeSpokeOptions,
+  NativeSpokePort,
+} from './port.js';
+
+/** A hub before `begin`: what makes its links is added to it. */
+export interface NativeHub extends NativeHubPort {
+  listenWebSocket(options: NativeListenOptions): void;
+}
 
 interface Binding {
-  readonly NativeWebSocketHub: new (options: NativeHubOptions) => NativeHubPort;
-  readonly NativeWebSocketSpoke: new (options: NativeSpokeOptions) => NativeSpokePort;
+  readonly NativeHub: new (options: NativeHubOptions) => NativeHub;
+  webSocketSpoke(options: NativeSpokeOptions, client: NativeClientOptions): NativeSpokePort;
 }
 
 const binding = createRequire(import.meta.url)('../loader.cjs') as Binding;
 
-export const NativeWebSocketHub: Binding['NativeWebSocketHub'] = binding.NativeWebSocketHub;
-export const NativeWebSocketSpoke: Binding['NativeWebSocketSpoke'] = binding.NativeWebSocketSpoke;
+export const NativeHub: Binding['NativeHub'] = binding.NativeHub;
+export const webSocketSpoke: Binding['webSocketSpoke'] = binding.webSocketSpoke;

@@ -139,22 +139,32 @@ export interface NativeLimits {
   readonly maxPendingBytes?: number;
 }
 
-export interface NativeHubOptions extends NativeLimits {
+/** Where a hub listens for WebSocket connections. */
+export interface NativeListenOptions {
   readonly host?: string;
   readonly port: number;
   readonly path?: string;
   readonly reusePort?: boolean;
   readonly tls?: NativeTlsServer;
-  readonly relay?: boolean;
-  readonly stallMs?: number;
   readonly anyone?: boolean;
   readonly allowedHosts?: readonly string[];
   readonly allowedOrigins?: readonly string[];
+}
+
+export interface NativeHubOptions extends NativeLimits {
+  readonly relay?: boolean;
+  readonly stallMs?: number;
   readonly maxConnections?: number;
   readonly maxTopicsPerConnection?: number;
   readonly maxTopics?: number;
   /** Nothing is read from a connection until `admit`: there is an `onConnection`. */
   readonly admitByHand: boolean;
+}
+
+/** What a spoke says in a WebSocket handshake. */
+export interface NativeClientOptions {
+  readonly protocols: readonly string[];
+  readonly tls?: NativeTlsClient;
 }
 
 export interface NativeSpokeOptions extends NativeLimits {
@@ -163,8 +173,6 @@ export interface NativeSpokeOptions extends NativeLimits {
   readonly headers: readonly (readonly [string, string])[];
   /** URL or headers are functions: ask by `dial` before each attempt. */
   readonly asks: boolean;
-  readonly protocols: readonly string[];
-  readonly tls?: NativeTlsClient;
   readonly reconnect: boolean;
   readonly reconnectInitial?: boolean;
   readonly minDelayMs?: number;

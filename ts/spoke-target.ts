@@ -13,7 +13,7 @@ export interface Destination {
   readonly headers: HeaderPairs;
 }
 
-export interface SpokeOptions extends PortTargetOptions {
+export interface SpokeTargetOptions extends PortTargetOptions {
   /** Asked before each attempt; only when URL or headers are functions. */
   readonly destination: () => Promise<Destination>;
 }
@@ -22,7 +22,7 @@ export class SpokeTarget extends PortTarget {
   readonly #port: NativeSpokePort;
   readonly #destination: () => Promise<Destination>;
 
-  constructor(port: NativeSpokePort, options: SpokeOptions) {
+  constructor(port: NativeSpokePort, options: SpokeTargetOptions) {
     super(port, options);
     this.#port = port;
     this.#destination = options.destination;

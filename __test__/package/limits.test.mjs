@@ -41,8 +41,8 @@ test('defaults in the comments of ts/ are those of the table', () => {
   let compared = 0;
   for (const file of [
     'limits',
-    'event-target-websocket-client',
-    'event-target-websocket-server',
+    'hub-options',
+    'spoke-options',
     'websocket-object',
     'subscription',
   ]) {

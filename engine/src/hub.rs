@@ -213,6 +213,12 @@ impl Hub {
         self.shared.connection_count.load(Ordering::Relaxed) < self.shared.config.limits.max_connections
     }
 
+    /// The bounds that whoever makes its links keeps.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.shared.config.limits
+    }
+
     /// Waits until the application has room for one more connection to be announced.
     pub async fn room(&self) {
         poll_fn(|cx| self.shared.delivery.poll_room(cx)).await;

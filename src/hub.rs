@@ -1,0 +1,223 @@
+//! The native class of every hub. Convert, call, convert.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use alkpubsub_engine::delivery::Delivery;
+use alkpubsub_engine::hub::Hub;
+use alkpubsub_engine::model::{Limits, Prefix, Published};
+use alkpubsub_engine::route::ConnKey;
+use napi::bindgen_prelude::{Function, This};
+use napi::{Env, JsValue, Result};
+use napi_derive::napi;
+
+use crate::convert::HubOptions;
+use crate::inbox::Inbox;
+use crate::port::{Port, close_reason, port_methods};
+use crate::publisher;
+use crate::runtime::{self, EndsWithEnvironment, end_with_environment};
+use crate::text::{JsText, Numbers, TextOut};
+
+/// Where a hub can be reached.
+#[napi(object)]
+#[derive(Clone)]
+pub struct Address {
+    pub host: String,
+    pub port: u16,
+    pub url: String,
+}
+
+struct HubShared {
+    hub: Hub,
+    inbox: Arc<Inbox>,
+    address: Arc<OnceLock<Address>>,
+}
+
+impl EndsWithEnvironment for HubShared {
+    fn environment_ends(&self) {
+        self.inbox.close();
+        self.hub.abort();
+    }
+}
+
+impl Drop for HubShared {
+    fn drop(&mut self) {
+        self.environment_ends();
+    }
+}
+
+/// Begins to make links for a hub: listens, or waits in a network.
+pub(crate) type Start = Box<dyn FnOnce(&Hub, &Arc<OnceLock<Address>>)>;
+
+/// A hub. What makes its links is added by the file of each transport.
+#[napi]
+pub struct NativeHub {
+    port: Port,
+    shared: Arc<HubShared>,
+    /// What `begin` begins.
+    starts: RefCell<Vec<Start>>,
+}
+
+impl NativeHub {
+    /// Has a transport begin with the hub.
+    pub(crate) fn add_start(&self, start: Start) {
+        self.starts.borrow_mut().push(start);
+    }
+
+    /// The bounds that its transports keep.
+    pub(crate) fn limits(&self) -> &Limits {
+        self.shared.hub.limits()
+    }
+}
+
+port_methods!(NativeHub, hub, publish_to_all);
+
+fn publish_to_all(hub: &Hub, prefix: &Prefix, payload: &str) -> Published {
+    hub.publish(prefix, payload, ConnKey::APPLICATION)
+}
+
+#[napi]
+impl NativeHub {
+    /// A hub that waits for `begin`.
+    #[napi(constructor, catch_unwind)]
+    pub fn new(options: HubOptions) -> Self {
+        let inbox = Arc::new(Inbox::new());
+        let delivery = Arc::clone(&inbox) as Arc<dyn Delivery>;
+        let hub = Hub::start(options.hub_config(), Arc::clone(&delivery), runtime::handle());
+        let shared = Arc::new(HubShared { hub, inbox: Arc::clone(&inbox), address: Arc::default() });
+        Self { port: Port::new(inbox), shared, starts: RefCell::default() }
+    }
+
+    /// Begins to bind.
+    #[napi(catch_unwind)]
+    pub fn begin(&self) {
+        let HubShared { hub, address, .. } = &*self.shared;
+        self.starts.take().into_iter().for_each(|start| start(hub, address));
+    }
+
+    /// Publishes to every subscriber.
+    #[napi(catch_unwind, ts_args_type = "pair: number, json: string")]
+    pub fn publish(&self, pair: u32, json: JsText) -> Result<u32> {
+        let hub = &self.shared.hub;
+        self.port.publish(pair, &json, |prefix, payload| publish_to_all(hub, prefix, payload))
+    }
+
+    /// Publishes to every subscriber, by name.
+    #[napi(catch_unwind, ts_args_type = "type: string, id: string, json: string")]
+    pub fn publish_once(&self, type_: String, id: String, json: JsText) -> Result<u32> {
+        let hub = &self.shared.hub;
+        self.port.publish_once(&json, |payload| hub.publish_once(&type_, &id, payload, ConnKey::APPLICATION))
+    }
+
+    /// Publishes to one connection.
+    #[napi(catch_unwind, ts_args_type = "connection: number, pair: number, json: string")]
+    pub fn publish_to(&self, connection: u32, pair: u32, json: JsText) -> Result<u32> {
+        let hub = &self.shared.hub;
+        let to = ConnKey::from_bits(connection);
+        self.port.publish(pair, &json, |prefix, payload| hub.publish(prefix, payload, to))
+    }
+
+    /// Publishes to one connection, by name.
+    #[napi(catch_unwind, ts_args_type = "connection: number, type: string, id: string, json: string")]
+    pub fn publish_once_to(&self, connection: u32, type_: String, id: String, json: JsText) -> Result<u32> {
+        let hub = &self.shared.hub;
+        let to = ConnKey::from_bits(connection);
+        self.port.publish_once(&json, |payload| hub.publish_once(&type_, &id, payload, to))
+    }
+
+    /// Hears a topic from every connection.
+    #[napi(catch_unwind)]
+    pub fn listen(&self, topic: String) -> u32 {
+        self.shared.hub.listen(ConnKey::APPLICATION, &topic);
+        self.port.token()
+    }
+
+    /// No longer hears a topic.
+    #[napi(catch_unwind)]
+    pub fn unlisten(&self, topic: String) {
+        self.shared.hub.unlisten(ConnKey::APPLICATION, &topic);
+    }
+
+    /// Hears a topic from one connection.
+    #[napi(catch_unwind)]
+    pub fn listen_to(&self, connection: u32, topic: String) {
+        self.shared.hub.listen(ConnKey::from_bits(connection), &topic);
+    }
+
+    /// No longer hears a topic from one connection.
+    #[napi(catch_unwind)]
+    pub fn unlisten_to(&self, connection: u32, topic: String) {
+        self.shared.hub.unlisten(ConnKey::from_bits(connection), &topic);
+    }
+
+    /// A token: notice `confirmed` follows.
+    #[napi(catch_unwind)]
+    pub fn confirm(&self, _topic: String) -> u32 {
+        let token = self.port.token();
+        self.shared.hub.confirm(token);
+        token
+    }
+
+    /// Begins to read a connection.
+    #[napi(catch_unwind)]
+    pub fn admit(&self, connection: u32) {
+        self.shared.hub.admit(ConnKey::from_bits(connection));
+    }
+
+    /// Ends a connection.
+    #[napi(catch_unwind)]
+    pub fn disconnect(&self, connection: u32, code: u32, reason: String) {
+        self.shared.hub.disconnect(ConnKey::from_bits(connection), close_reason(code, reason));
+    }
+
+    /// Bytes that wait for a connection.
+    #[napi(catch_unwind)]
+    pub fn connection_buffered_amount(&self, connection: u32) -> f64 {
+        self.shared.hub.connection_buffered(ConnKey::from_bits(connection)) as f64
+    }
+
+    /// Events received from and sent to a connection.
+    #[napi(catch_unwind, ts_return_type = "Record<string, number>")]
+    pub fn connection_stats(&self, connection: u32) -> BTreeMap<&'static str, f64> {
+        let (received, sent) = self.shared.hub.connection_stats(ConnKey::from_bits(connection));
+        BTreeMap::from([("received", received as f64), ("sent", sent as f64)])
+    }
+
+    /// Connections subscribed to a topic.
+    #[napi(catch_unwind)]
+    pub fn subscribers(&self, topic: String) -> u32 {
+        self.shared.hub.subscriber_count(&topic) as u32
+    }
+
+    /// Counters since the hub was made.
+    #[napi(catch_unwind, ts_return_type = "Record<string, number>")]
+    pub fn stats(&self) -> BTreeMap<&'static str, f64> {
+        let stats = self.shared.hub.stats();
+        BTreeMap::from([
+            ("connections", stats.connections as f64),
+            ("accepted", stats.accepted as f64),
+            ("topics", stats.topics as f64),
+            ("published", stats.published as f64),
+            ("received", stats.received as f64),
+            ("delivered", stats.delivered as f64),
+            ("sent", stats.sent as f64),
+            ("sentBytes", stats.sent_bytes as f64),
+            ("writes", stats.writes as f64),
+            ("unrouted", stats.unrouted as f64),
+            ("dropped", stats.dropped as f64),
+            ("malformed", stats.malformed as f64),
+            ("ignoredControls", stats.ignored_controls as f64),
+            ("slowConsumers", stats.slow_consumers as f64),
+            ("panics", stats.panics as f64),
+        ])
+    }
+
+    /// Where the hub listens, once it does.
+    #[napi(catch_unwind)]
+    pub fn address(&self) -> Option<Address> {
+        self.shared.address.get().cloned()
+    }
+}

@@ -1,0 +1,86 @@
+// The options that all hubs have in common, whatever makes their links; makes the native hub and wraps it.
+// Does not know a transport: each transport's factory adds its own way to make links.
+
+import { type HubCallbacks, type HubEventTarget, HubTarget } from './hub-target.js';
+import { checkLimits, type Limits, limitNames, type QueueOptions, readLimits, readQueues } from './limits.js';
+import { NativeHub } from './native.js';
+import { boolean, callback, given, nonNegativeInteger, positiveInteger } from './options.js';
+import type { NativeHubOptions } from './port.js';
+import type { AnyEvent, TypedEvent } from './types.js';
+
+/** What a hub's peers may cost together. */
+export interface HubLimits extends Limits {
+  /** Default 10 000. */
+  readonly maxConnections?: number;
+  /** Default 10 000. */
+  readonly maxTopicsPerConnection?: number;
+  /** Default 1 000 000. */
+  readonly maxTopics?: number;
+}
+
+export interface HubOptions<TEvent extends TypedEvent = AnyEvent> extends HubCallbacks<TEvent>, QueueOptions {
+  /** A connection's events go to the other connections that subscribe, too. Default false. */
+  readonly relay?: boolean;
+  /** The hub's own listeners hear what is dispatched on it. Default false. */
+  readonly echo?: boolean;
+  /** How long all readers together wait for one slow reader, once, in milliseconds. Default 250. */
+  readonly stallMs?: number;
+  readonly limits?: HubLimits;
+}
+
+export const hubOptionNames: readonly string[] = [
+  'relay',
+  'echo',
+  'stallMs',
+  'limits',
+  'maxBufferedAmount',
+  'maxPendingBytes',
+  'onConnection',
+  'onDisconnection',
+  'onBackpressure',
+];
+
+/** Makes a hub; `addLinks` adds what makes its links. */
+export function makeHub<TEvent extends TypedEvent>(
+  options: HubOptions<TEvent>,
+  addLinks: (hub: NativeHub) => void,
+): HubEventTarget<TEvent> {
+  const callbacks = readCallbacks(options);
+  const echo = boolean('echo', options.echo);
+  const hub = new NativeHub(readHubOptions(options));
+  addLinks(hub);
+  return new HubTarget(hub, callbacks, { echo });
+}
+
+/** The engine numbers connections with twenty bits. */
+const MAX_CONNECTIONS = 2 ** 20 - 1;
+
+function readCallbacks<TEvent extends TypedEvent>(options: HubOptions<TEvent>): HubCallbacks<TEvent> {
+  return given({
+    onConnection: callback('onConnection', options.onConnection),
+    onDisconnection: callback('onDisconnection', options.onDisconnection),
+    onBackpressure: callback('onBackpressure', options.onBackpressure),
+  });
+}
+
+function readHubOptions<TEvent extends TypedEvent>(options: HubOptions<TEvent>): NativeHubOptions {
+  return {
+    ...readQueues(options),
+    ...readHubLimits(options.limits ?? {}),
+    ...given({
+      relay: boolean('relay', options.relay),
+      stallMs: nonNegativeInteger('stallMs', options.stallMs),
+    }),
+    admitByHand: options.onConnection !== undefined,
+  };
+}
+
+function readHubLimits(limits: HubLimits): Partial<NativeHubOptions> {
+  checkLimits(limits, [...limitNames, 'maxConnections', 'maxTopicsPerConnection', 'maxTopics']);
+  const own = {
+    maxConnections: positiveInteger('maxConnections', limits.maxConnections, MAX_CONNECTIONS),
+    maxTopicsPerConnection: positiveInteger('maxTopicsPerConnection', limits.maxTopicsPerConnection),
+    maxTopics: positiveInteger('maxTopics', limits.maxTopics),
+  };
+  return { ...readLimits(limits), ...given(own) };
+}

@@ -1,0 +1,95 @@
+// The options that all spokes have in common, whatever carries their link; makes the native spoke and wraps it.
+// Does not know a transport: each transport's factory says where its spokes connect.
+
+import { closeOnAbort } from './life-cycle.js';
+import { checkLimits, type Limits, limitNames, type QueueOptions, readLimits, readQueues } from './limits.js';
+import { abortSignal, boolean, checkNames, given, oneOf, positiveInteger } from './options.js';
+import type { NativeSpokeOptions, NativeSpokePort } from './port.js';
+import { type Destination, SpokeTarget } from './spoke-target.js';
+import type { NativeTarget, TypedEvent } from './types.js';
+
+export interface ReconnectOptions {
+  /** False: a failing first attempt is the end. Default true. */
+  readonly initial?: boolean;
+  /** First delay in milliseconds; it doubles, and a random part of it is waited. Default 250. */
+  readonly minDelayMs?: number;
+  /** Longest delay in milliseconds. Default 30 000. */
+  readonly maxDelayMs?: number;
+}
+
+export interface SpokeOptions extends QueueOptions {
+  /** Closes the target when it is aborted. */
+  readonly signal?: AbortSignal;
+  /** False: the first loss is the end. */
+  readonly reconnect?: ReconnectOptions | boolean;
+  /** What to expect of the hub: "plain" sends no hello, "native" fails without an answer to it. Default "auto". */
+  readonly peer?: 'auto' | 'native' | 'plain';
+  /** Milliseconds after which a hub that has not said hello counts as plain. Default 2000. */
+  readonly helloTimeoutMs?: number;
+  /** Milliseconds after which an event that waits for a link is dropped. Default 60 000. */
+  readonly queueMaxAgeMs?: number;
+  /** Own listeners hear what is dispatched here. Default false. */
+  readonly echo?: boolean;
+  readonly limits?: Limits;
+}
+
+export const spokeOptionNames: readonly string[] = [
+  'signal',
+  'reconnect',
+  'peer',
+  'helloTimeoutMs',
+  'queueMaxAgeMs',
+  'echo',
+  'limits',
+  'maxBufferedAmount',
+  'maxPendingBytes',
+];
+
+/** Where a spoke connects; a function is asked before each attempt. */
+export type DestinationOption = Destination | (() => Promise<Destination>);
+
+/** Makes a spoke; `connect` makes the native one. */
+export function makeSpoke<TEvent extends TypedEvent>(
+  options: SpokeOptions,
+  destination: DestinationOption,
+  connect: (options: NativeSpokeOptions) => NativeSpokePort,
+): NativeTarget<TEvent> {
+  const signal = abortSignal('signal', options.signal);
+  const echo = boolean('echo', options.echo);
+  const asks = typeof destination === 'function';
+  const native = connect({
+    ...(asks ? { url: '', headers: [] } : destination),
+    asks,
+    ...readSpokeOptions(options),
+  });
+  const target = new SpokeTarget(native, { echo, destination: asks ? destination : async () => destination });
+  if (signal !== undefined) closeOnAbort(target, signal);
+  return target as NativeTarget<TEvent>;
+}
+
+function readSpokeOptions(options: SpokeOptions): Omit<NativeSpokeOptions, 'url' | 'headers' | 'asks'> {
+  checkLimits(options.limits, limitNames);
+  return {
+    ...readReconnect(options.reconnect ?? true),
+    ...readQueues(options),
+    ...readLimits(options.limits ?? {}),
+    ...given({
+      peer: oneOf('peer', options.peer, ['auto', 'native', 'plain']),
+      helloTimeoutMs: positiveInteger('helloTimeoutMs', options.helloTimeoutMs),
+      queueMaxAgeMs: positiveInteger('queueMaxAgeMs', options.queueMaxAgeMs),
+    }),
+  };
+}
+
+function readReconnect(
+  reconnect: ReconnectOptions | boolean,
+): Pick<NativeSpokeOptions, 'reconnect' | 'reconnectInitial' | 'minDelayMs' | 'maxDelayMs'> {
+  if (typeof reconnect === 'boolean') return { reconnect };
+  checkNames(reconnect, ['initial', 'minDelayMs', 'maxDelayMs'], 'reconnect');
+  const delays = given({
+    reconnectInitial: boolean('initial', reconnect.initial),
+    minDelayMs: positiveInteger('minDelayMs', reconnect.minDelayMs),
+    maxDelayMs: positiveInteger('maxDelayMs', reconnect.maxDelayMs),
+  });
+  return { reconnect: true, ...delays };
+}

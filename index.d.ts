@@ -390,6 +390,49 @@ type WebSocketEventName = 'open' | 'message' | 'close' | 'error';
 
 // ==== @alkdev/pubsub-native/event-target-websocket-server =========================================================================
 
+/** True: in, and may do everything. False: refused, and should not come again. Nothing: not known; may come again with other credentials. */
+export type Admission = boolean | null | undefined | Admitted;
+
+/** Somebody who is let in. */
+export interface Admitted extends Grants {
+    /** Who it is. It gets `app:` in front, unless it is what the transport has proven. Default: what the transport has proven. */
+    readonly identity?: string;
+    /** Yours: becomes `connection.data`. */
+    readonly data?: unknown;
+}
+
+/** Asked about every peer, whatever transport it comes by. What throws or rejects lets nobody in. */
+export interface Authorize {
+    /** May it come in? Asked before a byte of it reaches the application; has `limits.handshakeMs` to answer. */
+    readonly connect: (info: PeerInfo) => Admission | PromiseLike<Admission>;
+    /** May it subscribe to a topic that its patterns do not allow? */
+    readonly subscribe?: (topic: string, connection: Connection) => boolean | PromiseLike<boolean>;
+}
+
+/**
+ * Topics that a connection may subscribe and publish to, as patterns for whole topics: `*` is any run of characters, `\*` a star, `{identity}`
+ * the connection's identity. A list that is left out allows nothing.
+ */
+export interface Grants {
+    readonly subscribe?: readonly string[];
+    readonly publish?: readonly string[];
+}
+
+/** What is known of a peer before it is let in. */
+export interface PeerInfo {
+    readonly transport: string;
+    /** `host:port` of the peer, where the transport has one. */
+    readonly remoteAddress: string | undefined;
+    /** Path and query of the request, where the transport has one. */
+    readonly url: string | undefined;
+    /** Headers of the request by lower-case name; values of a repeated header are joined by ", ". */
+    readonly headers: Readonly<Record<string, string>>;
+    /** Subprotocols that the peer offers. */
+    readonly protocols: readonly string[];
+    /** Who the transport has proven the peer to be: `tls:SHA256:…` with a client certificate; undefined where it proves nothing. */
+    readonly identity: string | undefined;
+}
+
 /** One connection of a hub. */
 export declare class Connection {
     #private;
@@ -402,9 +445,12 @@ export declare class Connection {
     readonly url: string | undefined;
     /** Subprotocols that the peer offered. */
     readonly protocols: readonly string[];
-    /** Who the peer proved to be; nothing proves it yet. */
+    /**
+     * Who the peer is, with the authority that says so in front: `tls:SHA256:…` for a client certificate, `app:…` for what
+     * `authorize.connect` said. Undefined where nobody knows.
+     */
     readonly identity: string | undefined;
-    /** Yours to use. */
+    /** Yours to use; begins with what `authorize.connect` said. */
     data: unknown;
     /** Headers of the request by lower-case name; values of a repeated header are joined by ", ". */
     get headers(): Readonly<Record<string, string>>;
@@ -414,7 +460,15 @@ export declare class Connection {
     get signal(): AbortSignal;
     /** Bytes that wait for this connection. */
     get bufferedAmount(): number;
-    /** Ends the connection after what was written to it. Throws `ERR_INVALID_OPTION` for what no close frame can carry. */
+    /**
+     * Changes what the peer may do, at once: it is no longer subscribed to what the new list does not allow, and is told. A list that is left
+     * out allows nothing.
+     */
+    setGrants(grants: Grants): void;
+    /**
+     * Ends the connection: with 4401 and 4403 at once, what waits for it is dropped and nothing more of it is heard; with other codes after what
+     * was written to it. Throws `ERR_INVALID_OPTION` for what no close frame can carry.
+     */
     close(code?: number, reason?: string): void;
     stats(): TargetStats;
 }
@@ -427,6 +481,12 @@ export interface HubLimits extends Limits {
     readonly maxTopicsPerConnection?: number;
     /** Default 1 000 000. */
     readonly maxTopics?: number;
+    /** Bytes of half-received messages of all connections together. Default 256 MiB. */
+    readonly maxInboundBytes?: number;
+    /** Events that one connection may publish in a second before its reading pauses. Default: no bound. */
+    readonly maxPublishPerSecond?: number;
+    /** Their bytes. Default: no bound. */
+    readonly maxPublishBytesPerSecond?: number;
 }
 
 export interface HubOptions<TEvent extends TypedEvent = AnyEvent> extends HubCallbacks<TEvent>, QueueOptions {
@@ -437,6 +497,8 @@ export interface HubOptions<TEvent extends TypedEvent = AnyEvent> extends HubCal
     /** How long all readers together wait for one slow reader, once, in milliseconds. Default 250. */
     readonly stallMs?: number;
     readonly limits?: HubLimits;
+    /** Who may come in, and what they may do. Without it everybody who reaches the hub may do everything. */
+    readonly authorize?: Authorize;
 }
 
 export interface DisconnectionDetail {
@@ -517,7 +579,7 @@ export interface ServerTlsOptions {
 export interface WebSocketServerOptions<TEvent extends TypedEvent = AnyEvent> extends HubOptions<TEvent> {
     readonly listen: ListenOptions;
     readonly tls?: ServerTlsOptions;
-    /** Whoever reaches the port may connect, publish and subscribe. Needed to bind anything but loopback. */
+    /** Whoever reaches the port may connect, publish and subscribe. Needed to bind anything but loopback without `authorize`. */
     readonly anyone?: boolean;
     /** Names besides loopback's own that `Host` may have on a hub bound to loopback. */
     readonly allowedHosts?: readonly string[];

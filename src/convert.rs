@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use alkpubsub_engine::hub::HubConfig;
-use alkpubsub_engine::link::Destination;
-use alkpubsub_engine::model::Limits;
+use alkpubsub_engine::hub::{HubConfig, Judgement};
+use alkpubsub_engine::link::{Destination, Refusal};
+use alkpubsub_engine::model::{Allowed, Grants, Limits};
 use alkpubsub_engine::spoke::{PeerKind, Reconnect, SpokeConfig};
 use alkpubsub_engine::transport::websocket::{ClientConfig, ClientTls, ListenConfig, ServerTls};
 use napi_derive::napi;
@@ -41,6 +41,40 @@ pub struct ListenOptions {
     pub allowed_origins: Option<Vec<String>>,
 }
 
+/// What a peer may do: lists of patterns; without a list everything.
+#[napi(object)]
+pub struct GrantLists {
+    pub identity: Option<String>,
+    pub subscribe: Option<Vec<String>>,
+    pub publish: Option<Vec<String>>,
+}
+
+impl GrantLists {
+    pub(crate) fn grants(self) -> Grants {
+        let allowed = |list: Option<Vec<String>>| list.map_or(Allowed::Everything, Allowed::Matching);
+        Grants { identity: self.identity, subscribe: allowed(self.subscribe), publish: allowed(self.publish) }
+    }
+}
+
+/// What the application says of a peer: grants, or a word why not.
+#[napi(object)]
+pub struct Verdict {
+    pub grants: Option<GrantLists>,
+    pub refusal: Option<String>,
+}
+
+impl Verdict {
+    /// What is neither is a refusal.
+    pub(crate) fn judgement(self) -> Judgement {
+        match (self.grants, self.refusal.as_deref()) {
+            (Some(grants), None) => Ok(grants.grants()),
+            (_, Some("notIdentified")) => Err(Refusal::NotIdentified),
+            (_, Some("unavailable")) => Err(Refusal::Unavailable),
+            _ => Err(Refusal::Forbidden),
+        }
+    }
+}
+
 /// Options of a hub, whatever makes its links.
 #[napi(object)]
 pub struct HubOptions {
@@ -56,7 +90,12 @@ pub struct HubOptions {
     pub max_malformed: Option<f64>,
     pub max_buffered_amount: Option<f64>,
     pub max_pending_bytes: Option<f64>,
+    pub max_inbound_bytes: Option<f64>,
+    pub max_publish_per_second: Option<f64>,
+    pub max_publish_bytes_per_second: Option<f64>,
     pub admit_by_hand: bool,
+    pub authorize: bool,
+    pub authorize_subscribe: bool,
 }
 
 /// What a spoke says in a WebSocket handshake.
@@ -123,6 +162,8 @@ impl HubOptions {
         HubConfig {
             relay: self.relay.unwrap_or(defaults.relay),
             admit_by_hand: self.admit_by_hand,
+            authorize: self.authorize,
+            authorize_subscribe: self.authorize_subscribe,
             max_buffered: bytes(self.max_buffered_amount, defaults.max_buffered),
             max_pending: bytes(self.max_pending_bytes, defaults.max_pending),
             stall: millis(self.stall_ms, defaults.stall),
@@ -136,13 +177,16 @@ impl HubOptions {
             max_connections: bytes(self.max_connections, defaults.max_connections),
             max_topics_per_connection: bytes(self.max_topics_per_connection, defaults.max_topics_per_connection),
             max_topics: bytes(self.max_topics, defaults.max_topics),
+            max_inbound_bytes: bytes(self.max_inbound_bytes, defaults.max_inbound_bytes),
+            max_publish_per_second: self.max_publish_per_second.map(|given| given as u64),
+            max_publish_bytes_per_second: self.max_publish_bytes_per_second.map(|given| given as u64),
             ..limits!(self)
         }
     }
 }
 
 impl ListenOptions {
-    pub(crate) fn listen_config(self, limits: &Limits) -> ListenConfig {
+    pub(crate) fn listen_config(self, hub: &HubConfig) -> ListenConfig {
         ListenConfig {
             host: self.host.unwrap_or_else(|| "127.0.0.1".into()),
             port: self.port,
@@ -157,7 +201,8 @@ impl ListenOptions {
             }),
             allowed_hosts: self.allowed_hosts.unwrap_or_default(),
             allowed_origins: self.allowed_origins.unwrap_or_default(),
-            limits: limits.clone(),
+            is_guarded: hub.authorize,
+            limits: hub.limits.clone(),
         }
     }
 }

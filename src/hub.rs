@@ -7,14 +7,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use alkpubsub_engine::delivery::Delivery;
-use alkpubsub_engine::hub::Hub;
-use alkpubsub_engine::model::{Limits, Prefix, Published};
+use alkpubsub_engine::hub::{Hub, HubConfig};
+use alkpubsub_engine::model::{Prefix, Published};
 use alkpubsub_engine::route::ConnKey;
 use napi::bindgen_prelude::{Function, This};
 use napi::{Env, JsValue, Result};
 use napi_derive::napi;
 
-use crate::convert::HubOptions;
+use crate::convert::{GrantLists, HubOptions, Verdict};
 use crate::inbox::Inbox;
 use crate::port::{Port, close_reason, port_methods};
 use crate::publisher;
@@ -67,9 +67,9 @@ impl NativeHub {
         self.starts.borrow_mut().push(start);
     }
 
-    /// The bounds that its transports keep.
-    pub(crate) fn limits(&self) -> &Limits {
-        self.shared.hub.limits()
+    /// What its transports have to know.
+    pub(crate) fn config(&self) -> &HubConfig {
+        self.shared.hub.config()
     }
 }
 
@@ -167,6 +167,24 @@ impl NativeHub {
         self.shared.hub.admit(ConnKey::from_bits(connection));
     }
 
+    /// Answers notice `authorize`.
+    #[napi(catch_unwind)]
+    pub fn judge(&self, token: u32, verdict: Verdict) {
+        self.shared.hub.judge(token, verdict.judgement());
+    }
+
+    /// Answers notice `authorizeSubscribe`.
+    #[napi(catch_unwind)]
+    pub fn allow(&self, token: u32, is_allowed: bool) {
+        self.shared.hub.allow(token, is_allowed);
+    }
+
+    /// Changes what a connection may do.
+    #[napi(catch_unwind)]
+    pub fn set_grants(&self, connection: u32, grants: GrantLists) {
+        self.shared.hub.set_grants(ConnKey::from_bits(connection), &grants.grants());
+    }
+
     /// Ends a connection.
     #[napi(catch_unwind)]
     pub fn disconnect(&self, connection: u32, code: u32, reason: String) {
@@ -208,6 +226,7 @@ impl NativeHub {
             ("writes", stats.writes as f64),
             ("unrouted", stats.unrouted as f64),
             ("dropped", stats.dropped as f64),
+            ("refused", stats.refused as f64),
             ("malformed", stats.malformed as f64),
             ("ignoredControls", stats.ignored_controls as f64),
             ("slowConsumers", stats.slow_consumers as f64),

@@ -25,7 +25,15 @@ pub(crate) fn to_json(notice: Notice) -> Value {
             }
             object
         }
-        Notice::Connection { connection, serial, peer } => connection_to_json(connection, serial, &peer),
+        Notice::Authorize { token, peer } => with(peer_to_json("authorize", &peer), [("token", token.into())]),
+        Notice::Withdrawn { token } => json!({ "kind": "withdrawn", "token": token }),
+        Notice::AuthorizeSubscribe { token, connection, topic } => {
+            json!({ "kind": "authorizeSubscribe", "token": token, "connection": connection, "topic": topic })
+        }
+        Notice::Connection { connection, serial, peer, ticket } => {
+            let numbers = [("connection", connection.into()), ("serial", serial.into()), ("ticket", ticket.into())];
+            with(peer_to_json("connection", &peer), numbers)
+        }
         Notice::Hello { connection } => json!({ "kind": "hello", "connection": connection }),
         Notice::Disconnection { connection, reason, is_clean } => json!({
             "kind": "disconnection", "connection": connection, "code": reason.code.0, "reason": reason.reason, "clean": is_clean
@@ -72,15 +80,19 @@ fn gap_to_json(gap: &Gap) -> Value {
     object
 }
 
-fn connection_to_json(connection: u32, serial: u64, peer: &Peer) -> Value {
+fn with<const N: usize>(mut object: Value, fields: [(&str, Value); N]) -> Value {
+    fields.into_iter().for_each(|(name, value)| object[name] = value);
+    object
+}
+
+fn peer_to_json(kind: &str, peer: &Peer) -> Value {
     json!({
-        "kind": "connection",
-        "connection": connection,
-        "serial": serial,
+        "kind": kind,
         "transport": peer.transport,
         "remoteAddress": peer.remote_address.map(|address| address.to_string()),
         "url": peer.url,
         "headers": peer.headers,
         "protocols": peer.protocols,
+        "identity": peer.identity,
     })
 }

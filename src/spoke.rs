@@ -126,11 +126,13 @@ impl NativeSpoke {
             ("delivered", stats.delivered as f64),
             ("unwanted", stats.unwanted as f64),
             ("dropped", stats.dropped as f64),
+            ("refused", stats.refused as f64),
             ("malformed", stats.malformed as f64),
             ("ignoredControls", stats.ignored_controls as f64),
             ("gaps", stats.gaps as f64),
             ("connects", stats.connects as f64),
             ("topics", stats.topics as f64),
+            ("panics", stats.panics as f64),
         ])
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use alkpubsub_engine::delivery::Failure;
 use alkpubsub_engine::hub::Hub;
 use alkpubsub_engine::model::Error;
-use alkpubsub_engine::transport::websocket::{self, Acceptor, ListenConfig, WebSocketConnector};
+use alkpubsub_engine::transport::websocket::{self, ListenConfig, WebSocketConnector};
 use napi_derive::napi;
 
 use crate::convert::{ClientOptions, ListenOptions, SpokeOptions};
@@ -18,7 +18,7 @@ impl NativeHub {
     /// Accepts WebSocket connections, from `begin` on.
     #[napi(catch_unwind)]
     pub fn listen_web_socket(&self, options: ListenOptions) {
-        let config = options.listen_config(self.limits());
+        let config = options.listen_config(self.config());
         self.add_start(Box::new(move |hub, address| {
             let serving = runtime::handle().spawn(serve(config, hub.clone(), Arc::clone(address)));
             hub.own(serving.abort_handle());
@@ -43,18 +43,7 @@ async fn serve(config: ListenConfig, hub: Hub, address: Arc<OnceLock<Address>>) 
     let socket = bound.address();
     address.get_or_init(|| Address { host: socket.ip().to_string(), port: socket.port(), url: bound.url() });
     hub.announce_open();
-    let (waiting, asked, taken) = (hub.clone(), hub.clone(), hub.clone());
-    bound
-        .serve(Acceptor {
-            room: Arc::new(move || {
-                let hub = waiting.clone();
-                Box::pin(async move { hub.room().await })
-            }),
-            has_room: Arc::new(move || asked.has_room()),
-            take: Arc::new(move |link| taken.add(link)),
-            report: Arc::new(move |error| hub.report(failure(&error))),
-        })
-        .await;
+    bound.serve(Arc::new(hub)).await;
 }
 
 fn failure(error: &Error) -> Failure {

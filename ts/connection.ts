@@ -2,6 +2,8 @@
 // Does not decide when a connection begins or ends: the hub target does, through the link that it shares with both.
 // Invariants: once the link is gone everything is a no-op; the signal is made only when it is asked for.
 
+import { type Grants, type Guest, readGrants } from './authorize.js';
+import { joinHeaders } from './headers.js';
 import { type Closing, checkClose } from './life-cycle.js';
 import type { Exit } from './outbox.js';
 import type { ConnectionNotice, NativeHubPort } from './port.js';
@@ -51,21 +53,26 @@ export class Connection {
   readonly url: string | undefined;
   /** Subprotocols that the peer offered. */
   readonly protocols: readonly string[];
-  /** Who the peer proved to be; nothing proves it yet. */
-  readonly identity: string | undefined = undefined;
-  /** Yours to use. */
-  data: unknown = undefined;
+  /**
+   * Who the peer is, with the authority that says so in front: `tls:SHA256:…` for a client certificate, `app:…` for what
+   * `authorize.connect` said. Undefined where nobody knows.
+   */
+  readonly identity: string | undefined;
+  /** Yours to use; begins with what `authorize.connect` said. */
+  data: unknown;
   readonly #link: ConnectionLink;
   #headers: Readonly<Record<string, string>> | undefined;
 
   /** @internal Hubs make connections. */
-  constructor(link: ConnectionLink) {
-    const { serial, transport, remoteAddress, url, protocols } = link.facts;
+  constructor(link: ConnectionLink, guest?: Guest) {
+    const { serial, transport, remoteAddress, url, protocols, identity } = link.facts;
     this.id = serial;
     this.transport = transport;
     this.remoteAddress = remoteAddress ?? undefined;
     this.url = url ?? undefined;
     this.protocols = protocols;
+    this.identity = guest === undefined ? (identity ?? undefined) : guest.identity;
+    this.data = guest?.data;
     this.#link = link;
   }
 
@@ -90,7 +97,21 @@ export class Connection {
     return this.#link.isGone ? 0 : this.#link.port.connectionBufferedAmount(this.#link.key);
   }
 
-  /** Ends the connection after what was written to it. Throws `ERR_INVALID_OPTION` for what no close frame can carry. */
+  /**
+   * Changes what the peer may do, at once: it is no longer subscribed to what the new list does not allow, and is told. A list that is left
+   * out allows nothing.
+   */
+  setGrants(grants: Grants): void {
+    const { identity } = this;
+    const lists = readGrants(grants);
+    if (!this.#link.isGone)
+      this.#link.port.setGrants(this.#link.key, identity === undefined ? lists : { ...lists, identity });
+  }
+
+  /**
+   * Ends the connection: with 4401 and 4403 at once, what waits for it is dropped and nothing more of it is heard; with other codes after what
+   * was written to it. Throws `ERR_INVALID_OPTION` for what no close frame can carry.
+   */
   close(code = 1000, reason = ''): void {
     checkClose(code, reason);
     if (!this.#link.isGone) this.#link.port.disconnect(this.#link.key, code, reason);
@@ -181,14 +202,4 @@ export class ConnectionTarget extends TransportTarget {
   protected override shutDown({ code, reason }: Closing): void {
     this.#connection.close(code, reason);
   }
-}
-
-/** Without a prototype: a peer may send a header named `__proto__`. */
-function joinHeaders(pairs: ConnectionNotice['headers']): Readonly<Record<string, string>> {
-  const headers: Record<string, string> = Object.create(null);
-  for (const [name, value] of pairs) {
-    const earlier = headers[name];
-    headers[name] = earlier === undefined ? value : `${earlier}, ${value}`;
-  }
-  return headers;
 }

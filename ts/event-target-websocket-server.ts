@@ -8,6 +8,7 @@ import { type Pem, pemText } from './pem.js';
 import type { NativeListenOptions, NativeTlsServer } from './port.js';
 import type { AnyEvent, TypedEvent } from './types.js';
 
+export type { Admission, Admitted, Authorize, Grants, PeerInfo } from './authorize.js';
 export type { Connection } from './connection.js';
 export type { HubLimits, HubOptions } from './hub-options.js';
 export type { DisconnectionDetail, HubCallbacks, HubEventTarget, HubLifeCycleEvents } from './hub-target.js';
@@ -38,7 +39,7 @@ export interface ServerTlsOptions {
 export interface WebSocketServerOptions<TEvent extends TypedEvent = AnyEvent> extends HubOptions<TEvent> {
   readonly listen: ListenOptions;
   readonly tls?: ServerTlsOptions;
-  /** Whoever reaches the port may connect, publish and subscribe. Needed to bind anything but loopback. */
+  /** Whoever reaches the port may connect, publish and subscribe. Needed to bind anything but loopback without `authorize`. */
   readonly anyone?: boolean;
   /** Names besides loopback's own that `Host` may have on a hub bound to loopback. */
   readonly allowedHosts?: readonly string[];

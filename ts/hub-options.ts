@@ -1,6 +1,7 @@
 // The options that all hubs have in common, whatever makes their links; makes the native hub and wraps it.
 // Does not know a transport: each transport's factory adds its own way to make links.
 
+import { type Authorize, checkAuthorize } from './authorize.js';
 import { type HubCallbacks, type HubEventTarget, HubTarget } from './hub-target.js';
 import { checkLimits, type Limits, limitNames, type QueueOptions, readLimits, readQueues } from './limits.js';
 import { NativeHub } from './native.js';
@@ -16,6 +17,12 @@ export interface HubLimits extends Limits {
   readonly maxTopicsPerConnection?: number;
   /** Default 1 000 000. */
   readonly maxTopics?: number;
+  /** Bytes of half-received messages of all connections together. Default 256 MiB. */
+  readonly maxInboundBytes?: number;
+  /** Events that one connection may publish in a second before its reading pauses. Default: no bound. */
+  readonly maxPublishPerSecond?: number;
+  /** Their bytes. Default: no bound. */
+  readonly maxPublishBytesPerSecond?: number;
 }
 
 export interface HubOptions<TEvent extends TypedEvent = AnyEvent> extends HubCallbacks<TEvent>, QueueOptions {
@@ -26,6 +33,8 @@ export interface HubOptions<TEvent extends TypedEvent = AnyEvent> extends HubCal
   /** How long all readers together wait for one slow reader, once, in milliseconds. Default 250. */
   readonly stallMs?: number;
   readonly limits?: HubLimits;
+  /** Who may come in, and what they may do. Without it everybody who reaches the hub may do everything. */
+  readonly authorize?: Authorize;
 }
 
 export const hubOptionNames: readonly string[] = [
@@ -35,6 +44,7 @@ export const hubOptionNames: readonly string[] = [
   'limits',
   'maxBufferedAmount',
   'maxPendingBytes',
+  'authorize',
   'onConnection',
   'onDisconnection',
   'onBackpressure',
@@ -47,10 +57,21 @@ export function makeHub<TEvent extends TypedEvent>(
 ): HubEventTarget<TEvent> {
   const callbacks = readCallbacks(options);
   const echo = boolean('echo', options.echo);
+  const { authorize } = options;
+  checkAuthorize(authorize);
   const hub = new NativeHub(readHubOptions(options));
   addLinks(hub);
-  return new HubTarget(hub, callbacks, { echo });
+  return new HubTarget(hub, callbacks, { echo, authorize });
 }
+
+const hubLimitNames: readonly string[] = [
+  'maxConnections',
+  'maxTopicsPerConnection',
+  'maxTopics',
+  'maxInboundBytes',
+  'maxPublishPerSecond',
+  'maxPublishBytesPerSecond',
+];
 
 /** The engine numbers connections with twenty bits. */
 const MAX_CONNECTIONS = 2 ** 20 - 1;
@@ -72,15 +93,20 @@ function readHubOptions<TEvent extends TypedEvent>(options: HubOptions<TEvent>):
       stallMs: nonNegativeInteger('stallMs', options.stallMs),
     }),
     admitByHand: options.onConnection !== undefined,
+    authorize: options.authorize !== undefined,
+    authorizeSubscribe: options.authorize?.subscribe !== undefined,
   };
 }
 
 function readHubLimits(limits: HubLimits): Partial<NativeHubOptions> {
-  checkLimits(limits, [...limitNames, 'maxConnections', 'maxTopicsPerConnection', 'maxTopics']);
+  checkLimits(limits, [...limitNames, ...hubLimitNames]);
   const own = {
     maxConnections: positiveInteger('maxConnections', limits.maxConnections, MAX_CONNECTIONS),
     maxTopicsPerConnection: positiveInteger('maxTopicsPerConnection', limits.maxTopicsPerConnection),
     maxTopics: positiveInteger('maxTopics', limits.maxTopics),
+    maxInboundBytes: positiveInteger('maxInboundBytes', limits.maxInboundBytes),
+    maxPublishPerSecond: positiveInteger('maxPublishPerSecond', limits.maxPublishPerSecond),
+    maxPublishBytesPerSecond: positiveInteger('maxPublishBytesPerSecond', limits.maxPublishBytesPerSecond),
   };
   return { ...readLimits(limits), ...given(own) };
 }

@@ -3,6 +3,7 @@
 // Invariants: per connection the order is onConnection → `connection` event → first event → `disconnection` event →
 // onDisconnection, each at most once; a connection that left while onConnection was pending is never announced.
 
+import { type Authorize, Doorman } from './authorize.js';
 import { Connection, ConnectionLink, ConnectionTarget } from './connection.js';
 import { PubSubError } from './errors.js';
 import { PortTarget, type PortTargetOptions } from './native-target.js';
@@ -70,15 +71,21 @@ interface Peer {
   departure: DisconnectionDetail | undefined;
 }
 
+export interface HubTargetOptions extends PortTargetOptions {
+  readonly authorize?: Authorize | undefined;
+}
+
 export class HubTarget extends PortTarget implements HubEventTarget {
   readonly #port: NativeHubPort;
+  readonly #doorman: Doorman | undefined;
   readonly #callbacks: Callbacks;
   readonly #peers = new Map<number, Peer>();
   readonly #connections = new Set<Connection>();
 
-  constructor(port: NativeHubPort, callbacks: Callbacks, options: PortTargetOptions) {
+  constructor(port: NativeHubPort, callbacks: Callbacks, options: HubTargetOptions) {
     super(port, options);
     this.#port = port;
+    if (options.authorize !== undefined) this.#doorman = new Doorman(options.authorize);
     this.#callbacks = callbacks;
   }
 
@@ -108,6 +115,12 @@ export class HubTarget extends PortTarget implements HubEventTarget {
 
   protected override notice(notice: Notice): void {
     switch (notice.kind) {
+      case 'authorize':
+        return void this.#judge(notice);
+      case 'withdrawn':
+        return this.#doorman?.withdraw(notice.token);
+      case 'authorizeSubscribe':
+        return void this.#allow(notice.token, notice.topic, this.#peers.get(notice.connection)?.connection);
       case 'connection':
         return this.#arrive(notice);
       case 'hello':
@@ -135,9 +148,29 @@ export class HubTarget extends PortTarget implements HubEventTarget {
     if (peer !== undefined) act(peer);
   }
 
+  async #judge({ token, ...facts }: Extract<Notice, { kind: 'authorize' }>): Promise<void> {
+    try {
+      const verdict = await this.#doorman?.judge(token, facts);
+      if (verdict !== undefined) this.#port.judge(token, verdict);
+    } catch (error) {
+      this.#port.judge(token, { refusal: 'unavailable' });
+      this.#report('authorize.connect', error);
+    }
+  }
+
+  async #allow(token: number, topic: string, connection: Connection | undefined): Promise<void> {
+    let isAllowed = false;
+    try {
+      if (connection !== undefined) isAllowed = (await this.#doorman?.allows(topic, connection)) === true;
+    } catch (error) {
+      this.#report('authorize.subscribe', error);
+    }
+    this.#port.allow(token, isAllowed);
+  }
+
   #arrive(facts: ConnectionNotice): void {
     const link = new ConnectionLink(this.#port, facts);
-    const connection = new Connection(link);
+    const connection = new Connection(link, this.#doorman?.take(facts.ticket));
     const { onConnection } = this.#callbacks;
     const spoke = onConnection === undefined ? undefined : this.#targetOf(link, connection);
     const peer: Peer = { link, connection, spoke, isPending: true, isAnnounced: false, departure: undefined };

@@ -27,14 +27,21 @@ export interface ErrorNotice {
   readonly message: string;
 }
 
-export interface ConnectionNotice {
-  readonly connection: number;
-  readonly serial: number;
+/** What the engine knows of a peer. */
+export interface PeerFacts {
   readonly transport: string;
   readonly remoteAddress: string | null;
   readonly url: string | null;
   readonly headers: readonly (readonly [string, string])[];
   readonly protocols: readonly string[];
+  readonly identity: string | null;
+}
+
+export interface ConnectionNotice extends PeerFacts {
+  readonly connection: number;
+  readonly serial: number;
+  /** The token of the `authorize` that let it in, or 0. */
+  readonly ticket: number;
 }
 
 /** What the engine tells of a link, in its place among the events. */
@@ -50,6 +57,14 @@ export type Notice =
   | SpokeNotice;
 
 export type HubNotice =
+  | ({ readonly kind: 'authorize'; readonly token: number } & PeerFacts)
+  | { readonly kind: 'withdrawn'; readonly token: number }
+  | {
+      readonly kind: 'authorizeSubscribe';
+      readonly token: number;
+      readonly connection: number;
+      readonly topic: string;
+    }
   | ({ readonly kind: 'connection' } & ConnectionNotice)
   | { readonly kind: 'hello'; readonly connection: number }
   | {
@@ -93,6 +108,19 @@ export interface NativeAddress {
   readonly url: string;
 }
 
+/** What a peer may do: lists of patterns; a list that is left out allows everything. */
+export interface NativeGrants {
+  readonly identity?: string;
+  readonly subscribe?: readonly string[];
+  readonly publish?: readonly string[];
+}
+
+/** The answer to `authorize`: one of the two. */
+export interface NativeVerdict {
+  readonly grants?: NativeGrants;
+  readonly refusal?: 'notIdentified' | 'forbidden' | 'unavailable';
+}
+
 /** What a hub offers besides. `connection` is the engine's number, reused after the connection has gone. */
 export interface NativeHubPort extends NativePort {
   publishTo(connection: number, pair: number, json: string): number;
@@ -101,6 +129,9 @@ export interface NativeHubPort extends NativePort {
   unlistenTo(connection: number, topic: string): void;
   admit(connection: number): void;
   disconnect(connection: number, code: number, reason: string): void;
+  judge(token: number, verdict: NativeVerdict): void;
+  allow(token: number, isAllowed: boolean): void;
+  setGrants(connection: number, grants: NativeGrants): void;
   connectionBufferedAmount(connection: number): number;
   connectionStats(connection: number): Record<string, number>;
   subscribers(topic: string): number;
@@ -157,8 +188,15 @@ export interface NativeHubOptions extends NativeLimits {
   readonly maxConnections?: number;
   readonly maxTopicsPerConnection?: number;
   readonly maxTopics?: number;
+  readonly maxInboundBytes?: number;
+  readonly maxPublishPerSecond?: number;
+  readonly maxPublishBytesPerSecond?: number;
   /** Nothing is read from a connection until `admit`: there is an `onConnection`. */
   readonly admitByHand: boolean;
+  /** Ask by `authorize` before a peer is let in. */
+  readonly authorize: boolean;
+  /** Ask by `authorizeSubscribe` about topics that grants do not allow. */
+  readonly authorizeSubscribe: boolean;
 }
 
 /** What a spoke says in a WebSocket handshake. */

@@ -3,16 +3,15 @@
 //! Usage: `cargo run --example ws_echo -- 127.0.0.1:9001`. No hub and no envelopes: a text message comes back as text, a binary one as
 //! binary. Port 0 takes any free one; the address is printed to stderr.
 
-use std::error::Error;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alkpubsub_engine::link::{Link, LinkError, Read};
-use alkpubsub_engine::model::{CloseCode, Limits};
-use alkpubsub_engine::transport::websocket::{Acceptor, ListenConfig, bind};
+use alkpubsub_engine::link::{Accept, Admission, BoxFuture, Link, LinkError, Peer, Read, Refusal};
+use alkpubsub_engine::model::{CloseCode, Error, Grants, Limits};
+use alkpubsub_engine::transport::websocket::{ListenConfig, bind};
 use alkpubsub_engine::wire::frame::{Framing, Item};
 use alkpubsub_engine::wire::websocket::write_frame;
 
@@ -24,7 +23,7 @@ const BINARY: u8 = 0x2;
 const LINGER: Duration = Duration::from_secs(1);
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".into());
     let address: SocketAddr = address.parse()?;
     let config = ListenConfig {
@@ -40,21 +39,38 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let bound = bind(config).await?;
     eprintln!("listening on {}", bound.url());
-    let acceptor = Acceptor {
-        room: Arc::new(|| Box::pin(async {})),
-        has_room: Arc::new(|| true),
-        take: Arc::new(|link| {
-            tokio::spawn(async move {
-                if let Err(error) = echo(link).await {
-                    eprintln!("{error}");
-                }
-            });
-            true
-        }),
-        report: Arc::new(|error| eprintln!("{error}")),
-    };
-    bound.serve(acceptor).await;
+    bound.serve(Arc::new(Everybody)).await;
     Ok(())
+}
+
+/// Lets everybody in, and answers.
+struct Everybody;
+
+impl Accept for Everybody {
+    fn room(&self) -> BoxFuture<()> {
+        Box::pin(async {})
+    }
+
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn authorize(&self, _peer: Peer) -> BoxFuture<Result<Admission, Refusal>> {
+        Box::pin(async { Ok(Admission::free(Grants::everything(None))) })
+    }
+
+    fn take(&self, link: Link, _admission: Admission) -> bool {
+        tokio::spawn(async move {
+            if let Err(error) = echo(link).await {
+                eprintln!("{error}");
+            }
+        });
+        true
+    }
+
+    fn report(&self, error: Error) {
+        eprintln!("{error}");
+    }
 }
 
 /// Answers until the link ends: what a read brought is written before the next read.

@@ -87,8 +87,14 @@ pub enum Notice {
     Error { failure: Failure, dropped: u64 },
     /// The target is closed. The last notice.
     Closed { reason: CloseReason, error: Option<Failure> },
-    /// A hub has a connection; its events follow.
-    Connection { connection: u32, serial: u64, peer: Box<Peer> },
+    /// A peer wants to come in: may it? The answer is `Hub::judge`.
+    Authorize { token: u32, peer: Box<Peer> },
+    /// The peer of an `Authorize` is gone, or was not waited for any longer: what was said of it is not needed.
+    Withdrawn { token: u32 },
+    /// A connection wants a topic that its grants do not allow: may it? The answer is `Hub::allow`.
+    AuthorizeSubscribe { token: u32, connection: u32, topic: Box<str> },
+    /// A hub has a connection; its events follow. `ticket` is the token of its `Authorize`, or zero.
+    Connection { connection: u32, serial: u64, peer: Box<Peer>, ticket: u32 },
     /// A connection said hello; on a spoke (connection 0), the hub that was taken for plain did.
     Hello { connection: u32 },
     /// A connection is gone; nothing of it follows.

@@ -4,16 +4,18 @@
 //! kept, control events included, because everything passes one mailbox.
 
 mod actor;
+mod admission;
 mod connection;
 mod fanout;
+mod halves;
 mod linger;
+mod loss;
 mod reader;
 
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -21,12 +23,17 @@ use tokio::task::AbortHandle;
 use crate::closing::Closing;
 use crate::delivery::{Delivery, Failure, Notice};
 use crate::inbound::Inbound;
-use crate::link::Link;
+use crate::link::{Admission, Link};
 use crate::mailbox::{Mailbox, Operation, lock};
-use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan, Limits, Prefix, Published};
+use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan, Grants, Limits, Prefix, Published};
 use crate::route::{ConnKey, Router};
 use actor::HubActor;
+use admission::{Expelled, Questions};
 use connection::ConnShared;
+use halves::Halves;
+use loss::Loss;
+
+pub use admission::Judgement;
 
 /// How a hub behaves.
 #[derive(Debug, Clone)]
@@ -35,6 +42,10 @@ pub struct HubConfig {
     pub relay: bool,
     /// Read nothing from a connection until [`Hub::admit`].
     pub admit_by_hand: bool,
+    /// Ask the application about every peer, before it is let in.
+    pub authorize: bool,
+    /// Ask the application about topics that a connection's grants do not allow.
+    pub authorize_subscribe: bool,
     /// Bytes that may wait for one connection.
     pub max_buffered: usize,
     /// Bytes that may wait to be fanned out.
@@ -50,6 +61,8 @@ impl Default for HubConfig {
         Self {
             relay: false,
             admit_by_hand: false,
+            authorize: false,
+            authorize_subscribe: false,
             max_buffered: Limits::MAX_BUFFERED_BYTES,
             max_pending: Limits::MAX_PENDING_BYTES,
             stall: Limits::STALL,
@@ -72,6 +85,7 @@ pub struct HubStats {
     pub writes: u64,
     pub unrouted: u64,
     pub dropped: u64,
+    pub refused: u64,
     pub malformed: u64,
     pub ignored_controls: u64,
     pub slow_consumers: u64,
@@ -88,10 +102,25 @@ struct Counters {
     writes: AtomicU64,
     unrouted: AtomicU64,
     dropped: AtomicU64,
+    refused: AtomicU64,
     malformed: AtomicU64,
     ignored_controls: AtomicU64,
     slow_consumers: AtomicU64,
     panics: AtomicU64,
+}
+
+impl Op {
+    /// Whom it comes from.
+    fn connection(&self) -> ConnKey {
+        match self {
+            Self::From { connection, .. } => *connection,
+            _ => ConnKey::APPLICATION,
+        }
+    }
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 fn count(counter: &AtomicU64, by: u64) {
@@ -107,8 +136,17 @@ enum Op {
         connection: ConnKey,
         inbound: Inbound,
     },
-    Add(Box<Link>),
+    Add(Box<Link>, Admission),
     Admit(ConnKey),
+    /// What a connection was subscribed to until its grants became narrower.
+    Revoked {
+        connection: ConnKey,
+        topics: Vec<Box<str>>,
+    },
+    Allow {
+        token: u32,
+        is_allowed: bool,
+    },
     Disconnect(ConnKey, CloseReason),
     Listen {
         from: ConnKey,
@@ -123,8 +161,12 @@ enum Op {
     },
     Flush(u32),
     Drained(u32),
-    /// Wakes the task, which looks at what was dropped whenever it wakes.
-    Report,
+    /// Wakes the task, which looks at what was dropped and who was expelled whenever it wakes.
+    Wake,
+    Losing(u64),
+    Lost(Box<Loss>),
+    /// Half-received messages have become too much.
+    Relieve,
     Fail(Failure),
     Close,
 }
@@ -138,8 +180,14 @@ impl Operation for Op {
         }
     }
 
-    fn report_dropped() -> Self {
-        Self::Report
+    type Loss = Box<Loss>;
+
+    fn losing(number: u64) -> Self {
+        Self::Losing(number)
+    }
+
+    fn lost(loss: Box<Loss>) -> Self {
+        Self::Lost(loss)
     }
 }
 
@@ -153,6 +201,9 @@ struct Shared {
     connection_count: AtomicUsize,
     acceptors: Mutex<Vec<AbortHandle>>,
     closing: Closing,
+    questions: Questions,
+    expelled: Expelled,
+    halves: Halves,
 }
 
 /// A handle to a hub. Cheap to clone; the hub lives until it is closed.
@@ -173,6 +224,7 @@ impl Hub {
     pub fn start(config: HubConfig, delivery: Arc<dyn Delivery>, runtime: &Handle) -> Self {
         let pass_bytes = fanout::pass_bytes(config.max_buffered);
         let router = Router::new(config.limits.max_topics, config.limits.max_topics_per_connection);
+        let halves = Halves::new(config.limits.max_inbound_bytes);
         let shared = Arc::new(Shared {
             config,
             mailbox: Mailbox::new(pass_bytes),
@@ -183,6 +235,9 @@ impl Hub {
             connection_count: AtomicUsize::new(0),
             acceptors: Mutex::default(),
             closing: Closing::default(),
+            questions: Questions::default(),
+            expelled: Expelled::default(),
+            halves,
         });
         let task = runtime.spawn(tokio::task::unconstrained(HubActor::new(Arc::clone(&shared)).run()));
         let watched = Arc::clone(&shared);
@@ -194,9 +249,10 @@ impl Hub {
         Self { shared }
     }
 
-    /// Takes a link into the hub. False when the hub is closed.
+    /// Takes a link into the hub without asking anybody; its peer may do everything. False when the hub is closed.
     pub fn add(&self, link: Link) -> bool {
-        self.shared.mailbox.command(Op::Add(Box::new(link))).is_ok()
+        let admission = Admission::free(Grants::everything(link.peer.identity.clone()));
+        self.shared.mailbox.command(Op::Add(Box::new(link), admission)).is_ok()
     }
 
     /// Ties a task that makes links to the hub: it ends when the hub closes.
@@ -207,31 +263,15 @@ impl Hub {
         }
     }
 
-    /// True while one more connection is allowed.
+    /// How the hub was told to behave, for whoever makes its links.
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.shared.connection_count.load(Ordering::Relaxed) < self.shared.config.limits.max_connections
-    }
-
-    /// The bounds that whoever makes its links keeps.
-    #[must_use]
-    pub fn limits(&self) -> &Limits {
-        &self.shared.config.limits
-    }
-
-    /// Waits until the application has room for one more connection to be announced.
-    pub async fn room(&self) {
-        poll_fn(|cx| self.shared.delivery.poll_room(cx)).await;
+    pub fn config(&self) -> &HubConfig {
+        &self.shared.config
     }
 
     /// The hub can be reached.
     pub fn announce_open(&self) {
         self.shared.delivery.notice(Notice::Open { is_reconnected: false, is_native: true });
-    }
-
-    /// Tells the application of an error that the hub outlives.
-    pub fn report(&self, failure: Failure) {
-        self.shared.delivery.notice(Notice::Error { failure, dropped: 0 });
     }
 
     /// Publishes to every subscriber, or to one connection whether or not it subscribed. `payload` is one JSON value.
@@ -241,9 +281,9 @@ impl Hub {
             return Published::TooLarge;
         }
         let len = prefix.body_len(payload.len());
-        mailbox.publish(len, config.limits.max_message_bytes, config.max_pending, |text| Op::Publish {
-            span: EventSpan::write_prefixed(text, prefix, payload),
-            to,
+        let write = |text: &mut String| Op::Publish { span: EventSpan::write_prefixed(text, prefix, payload), to };
+        mailbox.publish(len, config.limits.max_message_bytes, config.max_pending, write, |loss| {
+            loss.add(to, prefix.topic(), now_ms());
         })
     }
 
@@ -270,11 +310,6 @@ impl Hub {
     /// Begins to read a connection of a hub with `admit_by_hand`.
     pub fn admit(&self, connection: ConnKey) {
         self.command(Op::Admit(connection));
-    }
-
-    /// Ends a connection after what waits for it was written.
-    pub fn disconnect(&self, connection: ConnKey, reason: CloseReason) {
-        self.command(Op::Disconnect(connection, reason));
     }
 
     /// Answers with [`Notice::Flushed`] when all that was published before was handed to a transport or dropped.
@@ -351,6 +386,7 @@ impl Hub {
             writes: read(&counters.writes),
             unrouted: read(&counters.unrouted),
             dropped: refused + read(&counters.dropped),
+            refused: read(&counters.refused),
             malformed: read(&counters.malformed),
             ignored_controls: read(&counters.ignored_controls),
             slow_consumers: read(&counters.slow_consumers),
@@ -367,6 +403,7 @@ impl Hub {
 impl Shared {
     fn stop_accepting(&self) {
         lock(&self.acceptors).drain(..).for_each(|acceptor| acceptor.abort());
+        self.questions.give_up();
     }
 
     /// The task died of a defect: the application is told, nothing waits for ever.

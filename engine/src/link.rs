@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::model::{CloseCode, Error};
+use crate::model::{CloseCode, Error, Grants};
 use crate::wire::frame::{FrameError, Framing, Item};
 
 /// One connection, fresh from its handshake.
@@ -47,6 +47,8 @@ pub struct Peer {
     pub headers: Vec<(String, String)>,
     /// Subprotocols that the peer offers.
     pub protocols: Vec<String>,
+    /// Who the transport has proven the peer to be, with the authority that says so: `tls:SHA256:…`.
+    pub identity: Option<String>,
 }
 
 /// Why a link cannot be read any more.
@@ -73,6 +75,9 @@ pub enum Read {
 pub trait LinkRead: Send {
     /// Reads once and hands every item of it to `sink`. Cancel safe: what was read was handed over.
     fn poll_read(&mut self, cx: &mut Context<'_>, sink: &mut dyn FnMut(Item<'_>)) -> Poll<Result<Read, LinkError>>;
+
+    /// Bytes kept of messages that are not complete.
+    fn held_bytes(&self) -> usize;
 }
 
 /// The write half.
@@ -112,4 +117,75 @@ pub struct ConnectError {
 pub trait Connect: Send + Sync + 'static {
     /// Makes one attempt. Dropping the future gives it up.
     fn connect(&self, to: Destination) -> BoxFuture<Result<Link, ConnectError>>;
+}
+
+/// Why a peer is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nobody knows who it is: 4401, HTTP 401.
+    NotIdentified,
+    /// It is known, or of no interest who it is, and may not: 4403, HTTP 403.
+    Forbidden,
+    /// Whoever decides cannot decide now: 1013, HTTP 503.
+    Unavailable,
+}
+
+/// What a peer was let in with. Given back unused, whoever let it in hears of that.
+pub struct Admission {
+    grants: Grants,
+    ticket: u32,
+    unused: Option<Box<dyn FnOnce(u32) + Send>>,
+}
+
+impl Admission {
+    /// Lets a peer in that nobody needs to be asked about.
+    #[must_use]
+    pub fn free(grants: Grants) -> Self {
+        Self { grants, ticket: 0, unused: None }
+    }
+
+    /// Lets a peer in under a ticket, by which whoever was asked finds again what it said.
+    pub fn with_ticket(grants: Grants, ticket: u32, unused: impl FnOnce(u32) + Send + 'static) -> Self {
+        Self { grants, ticket, unused: Some(Box::new(unused)) }
+    }
+
+    /// The peer is in.
+    #[must_use]
+    pub fn redeem(mut self) -> (Grants, u32) {
+        self.unused = None;
+        let grants = std::mem::replace(&mut self.grants, Grants::everything(None));
+        (grants, self.ticket)
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        if let Some(unused) = self.unused.take() {
+            unused(self.ticket);
+        }
+    }
+}
+
+impl std::fmt::Debug for Admission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admission").field("ticket", &self.ticket).finish_non_exhaustive()
+    }
+}
+
+/// Whoever takes links: what transports ask and tell when peers come. Hubs are.
+pub trait Accept: Send + Sync + 'static {
+    /// Ready when one more connection may be announced to the application; until then the system holds them.
+    fn room(&self) -> BoxFuture<()>;
+
+    /// False: one more connection is too many.
+    fn has_room(&self) -> bool;
+
+    /// Whether a peer may come in, and what it may do then. Dropping the future takes the question back.
+    fn authorize(&self, peer: Peer) -> BoxFuture<Result<Admission, Refusal>>;
+
+    /// Takes a fresh link; false once nobody wants links any more.
+    fn take(&self, link: Link, admission: Admission) -> bool;
+
+    /// Hears of errors that accepting survives.
+    fn report(&self, error: Error);
 }

@@ -28,8 +28,14 @@ pub(crate) trait Operation {
     /// The text was appended to one of `by` bytes.
     fn rebase(&mut self, by: u32);
 
-    /// Asks the task to report events that were dropped for lack of room.
-    fn report_dropped() -> Self;
+    /// What is remembered of events that were dropped for lack of room, until it stands in the queue.
+    type Loss: Default;
+
+    /// Stands where events were dropped and nothing has followed yet: what they were is asked for with the number.
+    fn losing(number: u64) -> Self;
+
+    /// Stands where events were dropped.
+    fn lost(loss: Self::Loss) -> Self;
 }
 
 /// Operations and the text they point into.
@@ -63,9 +69,11 @@ impl<Op> Batch<Op> {
     }
 }
 
-#[derive(Debug)]
-struct State<Op> {
+struct State<Op: Operation> {
     batches: VecDeque<Batch<Op>>,
+    /// Dropped behind everything in `batches`, and the number of that place.
+    loss: Option<Op::Loss>,
+    losses: u64,
     /// Emptied batches whose memory is used again: allocated here and freed by the task, each would cost both threads.
     spare: Vec<Batch<Op>>,
     waker: Option<Waker>,
@@ -77,8 +85,7 @@ struct State<Op> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Closed;
 
-#[derive(Debug)]
-pub(crate) struct Mailbox<Op> {
+pub(crate) struct Mailbox<Op: Operation> {
     state: Mutex<State<Op>>,
     published: AtomicUsize,
     read: AtomicUsize,
@@ -92,8 +99,15 @@ pub(crate) struct Mailbox<Op> {
 
 impl<Op: Operation> Mailbox<Op> {
     pub(crate) fn new(pass_bytes: usize) -> Self {
-        let state =
-            State { batches: VecDeque::new(), spare: Vec::new(), waker: None, readers: Vec::new(), is_closed: false };
+        let state = State {
+            batches: VecDeque::new(),
+            loss: None,
+            losses: 0,
+            spare: Vec::new(),
+            waker: None,
+            readers: Vec::new(),
+            is_closed: false,
+        };
         Self {
             state: Mutex::new(state),
             published: AtomicUsize::new(0),
@@ -112,13 +126,14 @@ impl<Op: Operation> Mailbox<Op> {
     }
 
     /// Appends an event from the application: `len` bytes of envelope, of at most `max_message`, unless more than `max_waiting` bytes would
-    /// wait. An empty mailbox takes any one event. What is dropped is counted, and the task is asked to report it.
+    /// wait. An empty mailbox takes any one event. What is dropped is counted, noted in its place, and the task is asked to report it.
     pub(crate) fn publish(
         &self,
         len: usize,
         max_message: usize,
         max_waiting: usize,
         write: impl FnOnce(&mut String) -> Op,
+        note: impl FnOnce(&mut Op::Loss),
     ) -> Published {
         if len > max_message {
             return Published::TooLarge;
@@ -126,11 +141,14 @@ impl<Op: Operation> Mailbox<Op> {
         let cost = len + Limits::EVENT_OVERHEAD_BYTES;
         let waiting = self.published.load(Ordering::Relaxed);
         if waiting > 0 && waiting + cost > max_waiting {
-            return self.refuse();
+            return self.refuse(note);
         }
         let mut state = lock(&self.state);
         if state.is_closed {
             return Published::Closed;
+        }
+        if let Some(loss) = state.loss.take() {
+            state.open_batch(self.pass_bytes).ops.push(Op::lost(loss));
         }
         self.accepted.fetch_add(1, Ordering::Relaxed);
         self.published.fetch_add(cost, Ordering::Relaxed);
@@ -143,12 +161,28 @@ impl<Op: Operation> Mailbox<Op> {
         Published::Accepted
     }
 
-    fn refuse(&self) -> Published {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        if self.unreported.fetch_add(1, Ordering::Relaxed) == 0 && self.command(Op::report_dropped()).is_err() {
+    fn refuse(&self, note: impl FnOnce(&mut Op::Loss)) -> Published {
+        let mut state = lock(&self.state);
+        if state.is_closed {
             return Published::Closed;
         }
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.unreported.fetch_add(1, Ordering::Relaxed);
+        let is_first = state.loss.is_none();
+        note(state.loss.get_or_insert_default());
+        if is_first {
+            state.losses += 1;
+            let number = state.losses;
+            state.open_batch(self.pass_bytes).ops.push(Op::losing(number));
+            self.wake(state);
+        }
         Published::Full
+    }
+
+    /// What was dropped in the place of `losing(number)`; nothing if an event has followed, whose `lost` has it.
+    pub(crate) fn take_loss(&self, number: u64) -> Option<Op::Loss> {
+        let mut state = lock(&self.state);
+        if state.losses == number { state.loss.take() } else { None }
     }
 
     /// Events dropped for lack of room since this was asked last.
@@ -289,7 +323,7 @@ impl<Op: Operation> Mailbox<Op> {
     }
 }
 
-impl<Op> State<Op> {
+impl<Op: Operation> State<Op> {
     fn open_batch(&mut self, pass_bytes: usize) -> &mut Batch<Op> {
         if self.batches.back().is_none_or(|last| last.text.len() >= pass_bytes || last.ops.len() >= MAX_OPS) {
             let fresh = self.spare.pop().unwrap_or_default();

@@ -2,12 +2,14 @@
 
 mod close;
 mod error;
+mod grants;
 mod limits;
 mod published;
 mod span;
 
 pub use close::{CloseCode, CloseReason};
 pub use error::{Error, ErrorKind};
+pub use grants::{Allowed, Grants};
 pub use limits::Limits;
 pub use published::Published;
 pub use span::{EventSpan, Prefix};

@@ -105,11 +105,13 @@ pub struct SpokeStats {
     pub delivered: u64,
     pub unwanted: u64,
     pub dropped: u64,
+    pub refused: u64,
     pub malformed: u64,
     pub ignored_controls: u64,
     pub gaps: u64,
     pub connects: u64,
     pub topics: u64,
+    pub panics: u64,
 }
 
 #[derive(Debug, Default)]
@@ -121,11 +123,13 @@ struct Counters {
     delivered: AtomicU64,
     unwanted: AtomicU64,
     dropped: AtomicU64,
+    refused: AtomicU64,
     malformed: AtomicU64,
     ignored_controls: AtomicU64,
     gaps: AtomicU64,
     connects: AtomicU64,
     topics: AtomicU64,
+    panics: AtomicU64,
 }
 
 fn count(counter: &AtomicU64, by: u64) {
@@ -170,7 +174,13 @@ impl Operation for Op {
         }
     }
 
-    fn report_dropped() -> Self {
+    type Loss = ();
+
+    fn losing(_number: u64) -> Self {
+        Self::Report
+    }
+
+    fn lost((): ()) -> Self {
         Self::Report
     }
 }
@@ -241,9 +251,8 @@ impl Spoke {
             return Published::TooLarge;
         }
         let (len, max_waiting) = (prefix.body_len(payload.len()), bound.load(Ordering::Relaxed));
-        mailbox.publish(len, config.limits.max_message_bytes, max_waiting, |text| {
-            Op::Publish(EventSpan::write_prefixed(text, prefix, payload))
-        })
+        let write = |text: &mut String| Op::Publish(EventSpan::write_prefixed(text, prefix, payload));
+        mailbox.publish(len, config.limits.max_message_bytes, max_waiting, write, |()| {})
     }
 
     /// As [`Self::publish`], for a pair of names that is not kept.
@@ -318,11 +327,13 @@ impl Spoke {
             delivered: read(&counters.delivered),
             unwanted: read(&counters.unwanted),
             dropped: refused + read(&counters.dropped),
+            refused: read(&counters.refused),
             malformed: read(&counters.malformed),
             ignored_controls: read(&counters.ignored_controls),
             gaps: read(&counters.gaps),
             connects: read(&counters.connects),
             topics: read(&counters.topics),
+            panics: read(&counters.panics),
         }
     }
 
@@ -335,6 +346,7 @@ impl Spoke {
 impl Shared {
     /// The task died of a defect: the application is told, nothing waits for ever.
     fn fail(&self) {
+        count(&self.counters.panics, 1);
         let _unsent = self.mailbox.close();
         let message = "the spoke failed because of a defect in it; close it and make another".into();
         self.delivery.notice(Notice::Closed {

@@ -985,7 +985,6 @@ async fn an_empty_backlog_takes_any_one_event() {
 }
 
 #[tokio::test]
-#[ignore = "not built: the contract (4, Slow) says that a hub that dropped dispatched events sends __gap"]
 async fn native_peers_hear_a_gap_when_the_backlog_overflowed() {
     within(async {
         let config = HubConfig { max_pending: 1, ..HubConfig::default() };

@@ -3,12 +3,14 @@
 //! Invariants: only this task changes the router and touches write halves; a connection that is no longer open is in no topic; whatever
 //! a pass frames is written or queued before the next pass begins.
 
+mod gaps;
 mod members;
 mod pass;
+mod permits;
 mod slow;
 mod speech;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,6 +29,8 @@ use crate::meter::ErrorMeter;
 use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan};
 use crate::route::ConnKey;
 use crate::wire::frame::Framing;
+use permits::REFUSAL_INTERVAL;
+use speech::COMPLAINT_INTERVAL;
 
 /// How long a peer may take to answer our close frame. Source: none, a guess.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
@@ -54,6 +58,11 @@ pub(super) struct HubActor {
     /// Connections that are to be admitted, the oldest first, and until when.
     waiting: VecDeque<(Instant, ConnKey)>,
     meter: ErrorMeter,
+    /// Connections that something is to be told to, or of, when it is time.
+    untold: HashSet<usize>,
+    /// Questions about topics that the application has not answered.
+    questions: HashMap<u32, (ConnKey, Box<str>)>,
+    last_question: u32,
     /// Asked for in this pass, whose events are not written yet.
     asked_flushes: Vec<u32>,
     flushes: Vec<FlushWait>,
@@ -83,6 +92,9 @@ impl HubActor {
             closing: HashSet::new(),
             waiting: VecDeque::new(),
             meter: ErrorMeter::default(),
+            untold: HashSet::new(),
+            questions: HashMap::new(),
+            last_question: 0,
             asked_flushes: Vec::new(),
             flushes: Vec::new(),
             drains: Vec::new(),
@@ -151,6 +163,8 @@ impl HubActor {
             self.shared.delivery.notice(notice);
         }
         self.report_dropped();
+        self.end_expelled();
+        self.tell_untold(now);
         self.give_up_waiting(now);
         let ended: Vec<usize> = self.closing.iter().copied().filter(|slot| self.has_ended(*slot, now)).collect();
         ended.into_iter().for_each(|slot| self.remove(slot));
@@ -176,7 +190,34 @@ impl HubActor {
         let waiting = self.waiting.front().map(|(deadline, _)| *deadline);
         let heartbeat = (self.open_connections() > 0).then_some(self.next_heartbeat);
         let hub = self.shared.closing.deadline();
-        closing.chain(waiting).chain(heartbeat).chain(hub).chain(self.meter.next_due()).min()
+        closing.chain(waiting).chain(heartbeat).chain(hub).chain(self.meter.next_due()).chain(self.next_telling()).min()
+    }
+
+    /// When something is to be told of a connection.
+    fn next_telling(&self) -> Option<Instant> {
+        let due = self.untold.iter().filter_map(|slot| {
+            let connection = self.connections[*slot].as_ref()?;
+            let complaints = connection.complaints.due_at(COMPLAINT_INTERVAL);
+            complaints.into_iter().chain(connection.refusals.due_at(REFUSAL_INTERVAL)).min()
+        });
+        due.min()
+    }
+
+    fn tell_untold(&mut self, now: Instant) {
+        if self.untold.is_empty() {
+            return;
+        }
+        for slot in self.untold.iter().copied().collect::<Vec<_>>() {
+            self.tell_complaints(slot, now);
+            self.tell_refusals(slot, now);
+            let is_told = self.connections[slot].as_ref().is_none_or(|connection| {
+                connection.complaints.due_at(COMPLAINT_INTERVAL).is_none()
+                    && connection.refusals.due_at(REFUSAL_INTERVAL).is_none()
+            });
+            if is_told {
+                self.untold.remove(&slot);
+            }
+        }
     }
 
     /// Sleeps until there is work: something in the mailbox, a link that takes bytes again, or a deadline.
@@ -212,7 +253,7 @@ impl HubActor {
             let Some(connection) = &mut self.connections[slot] else {
                 continue;
             };
-            if !matches!(connection.stage, Stage::Open) || !connection.framing.has_control_frames() {
+            if !matches!(connection.stage, Stage::Open) || !connection.can_ping() {
                 continue;
             }
             let silence = connection.shared.silence(now);
@@ -222,9 +263,7 @@ impl HubActor {
                 self.vanish(slot, "no byte came for 2.5 heartbeats");
             } else if silence >= interval && connection.pinged_at.is_none_or(|at| now - at >= interval) {
                 connection.pinged_at = Some(now);
-                let mut frame = Vec::new();
-                connection.framing.write_ping(&mut frame, b"", [0; 4]);
-                connection.push(&frame);
+                connection.push_ping();
                 self.block(slot);
             }
         }

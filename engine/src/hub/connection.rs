@@ -1,6 +1,8 @@
 //! One connection as the hub's task sees it: its write half, what waits for it, where it is in its life. Does not route.
 
+use std::collections::HashMap;
 use std::io::{self, IoSlice};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
@@ -9,11 +11,13 @@ use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
 use super::fanout::{Lane, Segment};
+use super::halves::Halves;
 use crate::link::{LinkRead, LinkWrite};
-use crate::meter::PerMinute;
+use crate::meter::{Pacer, PerMinute};
 use crate::model::CloseReason;
 use crate::route::outbox::Cut;
 use crate::route::{ConnKey, Outbox};
+use crate::wire::control;
 use crate::wire::frame::Framing;
 
 /// Pieces given to one write. Source: measured, fan-out gains little above it.
@@ -30,6 +34,8 @@ pub(super) struct ConnShared {
     /// Some of its events were for the application since that last had room: if it falls behind, reading pauses.
     pub(super) reaches_application: AtomicBool,
     buffered: AtomicUsize,
+    /// Bytes of a half-received message.
+    half: AtomicUsize,
     received: AtomicU64,
     sent: AtomicU64,
 }
@@ -42,6 +48,7 @@ impl ConnShared {
             is_paused: AtomicBool::new(false),
             reaches_application: AtomicBool::new(false),
             buffered: AtomicUsize::new(0),
+            half: AtomicUsize::new(0),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
         }
@@ -72,6 +79,16 @@ impl ConnShared {
     pub(super) fn silence(&self, now: Instant) -> Duration {
         let last = self.started + Duration::from_millis(self.last_read_ms.load(Ordering::Relaxed));
         now.saturating_duration_since(last)
+    }
+
+    /// The reader holds so much of a message; true when all connections together hold too much by that.
+    pub(super) fn hold_half(&self, bytes: usize, halves: &Halves) -> bool {
+        let before = self.half.swap(bytes, Ordering::Relaxed);
+        before != bytes && halves.change(before, bytes)
+    }
+
+    pub(super) fn half(&self) -> usize {
+        self.half.load(Ordering::Relaxed)
     }
 
     pub(super) fn buffered(&self) -> usize {
@@ -123,11 +140,20 @@ pub(super) struct Connection {
     pub(super) stage: Stage,
     pub(super) reader: Option<AbortHandle>,
     pub(super) is_native: bool,
+    /// The peer answers `__ping`.
+    pub(super) answers_pings: bool,
     pub(super) is_blocked: bool,
     needs_flush: bool,
     /// What the other readers still wait for this one.
     pub(super) credit: Duration,
     pub(super) malformed: PerMinute,
+    /// Malformed messages are told of so often.
+    pub(super) complaints: Pacer,
+    /// So are publications that were refused, to the peer, with the topic of the last one.
+    pub(super) refusals: Pacer,
+    pub(super) refused_topic: Box<str>,
+    /// Topics that the application was asked about: the question, and the number that the answer goes to.
+    pub(super) asked: HashMap<Box<str>, (u32, Option<u64>), foldhash::fast::RandomState>,
     pub(super) pinged_at: Option<Instant>,
     /// Bytes that ever waited, and that ever left again; `flush` compares them.
     pub(super) queued_total: u64,
@@ -147,10 +173,15 @@ impl Connection {
             stage: Stage::Waiting(link.reader),
             reader: None,
             is_native: false,
+            answers_pings: false,
             is_blocked: false,
             needs_flush: false,
             credit,
             malformed: PerMinute::default(),
+            complaints: Pacer::default(),
+            refusals: Pacer::default(),
+            refused_topic: Box::default(),
+            asked: HashMap::default(),
             pinged_at: None,
             queued_total: 0,
             left_total: 0,
@@ -248,6 +279,21 @@ impl Connection {
         self.shared.buffered.store(self.outbox.len(), Ordering::Relaxed);
     }
 
+    /// Whether the peer can be asked for a sign of life: by the framing's own ping, or by `__ping` where it says that it answers.
+    pub(super) fn can_ping(&self) -> bool {
+        self.framing.has_control_frames() || self.answers_pings
+    }
+
+    pub(super) fn push_ping(&mut self) {
+        let mut frame = Vec::new();
+        if !self.framing.write_ping(&mut frame, b"", [0; 4]) {
+            let mut text = String::new();
+            control::write_ping(&mut text, 0);
+            self.framing.write_message(&mut frame, &text, [0; 4]);
+        }
+        self.push(&frame);
+    }
+
     /// Queues a frame of this connection alone.
     pub(super) fn push(&mut self, frame: &[u8]) {
         let before = self.outbox.len();
@@ -285,9 +331,28 @@ impl Connection {
 
     /// Ends our side of the link; what cannot be said any more is left unsaid.
     pub(super) fn end(&mut self, cx: &mut Context<'_>, reason: &CloseReason) {
+        self.stop_reading();
+        let _too_late = contained(|| Ok(self.writer.poll_close(cx, reason.code, &reason.reason)));
+    }
+
+    pub(super) fn stop_reading(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.abort();
         }
-        let _too_late = self.writer.poll_close(cx, reason.code, &reason.reason);
     }
+}
+
+/// Runs what belongs to one connection: a panic in it is an error of that connection alone.
+pub(super) fn contained<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(io::Error::other(Panicked)))
+}
+
+/// A defect of ours in what belongs to one connection.
+#[derive(Debug, thiserror::Error)]
+#[error("internal error")]
+pub(super) struct Panicked;
+
+/// True for the error that [`contained`] makes of a panic.
+pub(super) fn is_panic(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Panicked>())
 }

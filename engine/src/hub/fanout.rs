@@ -106,6 +106,8 @@ impl Lane {
 pub(super) struct Run {
     pub(super) topic: Option<TopicId>,
     pub(super) from: ConnKey,
+    /// The sender may not publish here: nobody gets any of it.
+    pub(super) is_refused: bool,
     pub(super) is_local: bool,
     pub(super) has_subscribers: bool,
     /// Events framed for subscribers.

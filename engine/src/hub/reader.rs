@@ -1,13 +1,13 @@
 //! Reads one connection and pushes each whole read to the hub at once. Does not route or answer.
 //!
-//! Invariant: nothing is read while the hub's mailbox is full, nor, for a connection whose events reach the application, while the
-//! application falls behind.
+//! Invariant: nothing is read while the hub's mailbox is full, while half-received messages are too much, while the connection has
+//! published more than its share, nor, for a connection whose events reach the application, while the application falls behind.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use super::connection::ConnShared;
@@ -15,7 +15,8 @@ use super::{Op, Shared, count};
 use crate::inbound::{self, Ending, Inbound};
 use crate::link::LinkRead;
 use crate::mailbox::Batch;
-use crate::model::{CloseCode, CloseReason};
+use crate::meter::Allowance;
+use crate::model::{CloseCode, CloseReason, Limits};
 use crate::route::ConnKey;
 
 thread_local! {
@@ -27,18 +28,29 @@ thread_local! {
 const KEPT_BYTES: usize = 1 << 20;
 
 pub(super) async fn read(mut reader: Box<dyn LinkRead>, key: ConnKey, conn: Arc<ConnShared>, hub: Arc<Shared>) {
-    let mut guard = PanicGuard { key, hub: &hub, is_armed: true };
+    let mut guard = Guard { key, conn: &conn, hub: &hub, has_ended: false };
+    let mut share = Share::of(&hub.config.limits, Instant::now());
     conn.mark_read(Instant::now());
-    let mut has_ended = false;
-    while !has_ended {
+    while !guard.has_ended {
         poll_fn(|cx| poll_gates(&hub, &conn, cx)).await;
         conn.mark_resumed(Instant::now());
-        has_ended = poll_fn(|cx| poll_once(&mut *reader, key, &conn, &hub, cx)).await;
+        let read = poll_fn(|cx| poll_once(&mut *reader, key, &conn, &hub, cx)).await;
+        guard.has_ended = read.has_ended;
+        if conn.hold_half(reader.held_bytes(), &hub.halves) {
+            let _closed = hub.mailbox.command(Op::Relieve);
+        }
+        if let Some(until) = share.take(&read, Instant::now()) {
+            conn.mark_paused();
+            tokio::time::sleep_until(until.into()).await;
+        }
     }
-    guard.is_armed = false;
 }
 
 fn poll_gates(hub: &Shared, conn: &ConnShared, cx: &mut Context<'_>) -> Poll<()> {
+    if hub.halves.poll_room(cx).is_pending() {
+        conn.mark_paused();
+        return Poll::Pending;
+    }
     let room = match hub.mailbox.poll_read_room(cx) {
         Poll::Ready(()) if !hub.delivery.is_full() => {
             conn.reaches_application.store(false, Ordering::Relaxed);
@@ -59,31 +71,69 @@ fn poll_once(
     conn: &ConnShared,
     hub: &Shared,
     cx: &mut Context<'_>,
-) -> Poll<bool> {
+) -> Poll<OneRead> {
     BATCH.with_borrow_mut(|batch| {
         let wrap = |inbound| Op::From { connection: key, inbound };
-        let read = inbound::poll_read(reader, cx, &hub.config.limits, batch, &wrap);
-        if read.is_ready() {
-            conn.mark_read(Instant::now());
-            hub.mailbox.append_read(batch);
-            if batch.text.capacity() > KEPT_BYTES {
-                *batch = Batch::default();
-            }
+        let has_ended = ready!(inbound::poll_read(reader, cx, &hub.config.limits, batch, &wrap));
+        conn.mark_read(Instant::now());
+        let read = OneRead::of(batch, has_ended);
+        hub.mailbox.append_read(batch);
+        if batch.text.capacity() > KEPT_BYTES {
+            *batch = Batch::default();
         }
-        read
+        Poll::Ready(read)
     })
 }
 
-/// A reader that dies of a defect ends its connection and no other.
-struct PanicGuard<'a> {
-    key: ConnKey,
-    hub: &'a Shared,
-    is_armed: bool,
+/// What one read brought.
+struct OneRead {
+    has_ended: bool,
+    events: u64,
+    bytes: u64,
 }
 
-impl Drop for PanicGuard<'_> {
+impl OneRead {
+    fn of(batch: &Batch<Op>, has_ended: bool) -> Self {
+        let events = batch.ops.iter().filter(|op| matches!(op, Op::From { inbound: Inbound::Event(_), .. })).count();
+        Self { has_ended, events: events as u64, bytes: batch.text.len() as u64 }
+    }
+}
+
+/// What a connection may publish in a second.
+struct Share {
+    events: Option<Allowance>,
+    bytes: Option<Allowance>,
+}
+
+impl Share {
+    fn of(limits: &Limits, now: Instant) -> Self {
+        let allowance = |per_second: u64| Allowance::new(per_second, now);
+        Self {
+            events: limits.max_publish_per_second.map(allowance),
+            bytes: limits.max_publish_bytes_per_second.map(allowance),
+        }
+    }
+
+    /// Until when nothing more is to be read.
+    fn take(&mut self, read: &OneRead, now: Instant) -> Option<Instant> {
+        let events = self.events.as_mut().and_then(|allowance| allowance.take(read.events, now));
+        let bytes = self.bytes.as_mut().and_then(|allowance| allowance.take(read.bytes, now));
+        events.max(bytes)
+    }
+}
+
+/// However a reader ends, it holds nothing any more; one that dies of a defect ends its connection and no other.
+struct Guard<'a> {
+    key: ConnKey,
+    conn: &'a ConnShared,
+    hub: &'a Shared,
+    has_ended: bool,
+}
+
+impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        if !self.is_armed || !std::thread::panicking() {
+        self.conn.hold_half(0, &self.hub.halves);
+        if !std::thread::panicking() {
             return;
         }
         count(&self.hub.counters.panics, 1);

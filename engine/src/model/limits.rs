@@ -17,6 +17,12 @@ pub struct Limits {
     pub max_topics: usize,
     /// Malformed messages per minute before a link is closed with 1008. Source: none, a guess.
     pub max_malformed_per_minute: u32,
+    /// Bytes of half-received messages of all connections together; above it the largest goes with 1009. Source: none, a guess.
+    pub max_inbound_bytes: usize,
+    /// Events per second that one connection may publish before its reading pauses.
+    pub max_publish_per_second: Option<u64>,
+    /// Their bytes per second.
+    pub max_publish_bytes_per_second: Option<u64>,
     /// From the accepted socket to the end of its handshake. Source: none, a guess.
     pub handshake: Duration,
     /// How often a silent link is pinged; it is dead after 2.5 intervals without a byte. Source: none, a guess.
@@ -64,6 +70,9 @@ impl Default for Limits {
             max_topics_per_connection: 10_000,
             max_topics: 1_000_000,
             max_malformed_per_minute: 100,
+            max_inbound_bytes: 256 << 20,
+            max_publish_per_second: None,
+            max_publish_bytes_per_second: None,
             handshake: Duration::from_secs(10),
             heartbeat: Duration::from_secs(10),
         }

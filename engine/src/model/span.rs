@@ -109,6 +109,12 @@ impl Prefix {
         Self { text, type_len: type_.len(), topic_len }
     }
 
+    /// `type:id`.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.text[..self.topic_len]
+    }
+
     /// Bytes of `type:id`.
     #[must_use]
     pub fn topic_len(&self) -> usize {

@@ -1,13 +1,15 @@
 //! Decides which connections, and which listeners of this process, receive an event. Does not send, wait or read the clock.
 //!
-//! Invariants: a connection is among a topic's subscribers exactly while its last word about the topic was subscribe; a topic is in the
-//! table exactly while somebody wants it.
+//! Invariants: a connection is among a topic's subscribers exactly while its last word about the topic was subscribe and it may hear it; a
+//! topic is in the table exactly while somebody wants it; what a connection may do changes in one step with what it is subscribed to.
 
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
+
+use super::permissions::{Action, Permissions};
 
 /// Names one connection of a hub while it lives: a slot and a generation, never zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,6 +59,8 @@ pub enum Subscription {
     Unchanged,
     /// A limit stands against it.
     Refused(&'static str),
+    /// The connection may not.
+    Forbidden,
 }
 
 /// Names a topic while somebody wants it.
@@ -91,6 +95,8 @@ pub struct Router {
     positions: HashMap<ConnKey, Positions, RandomState>,
     /// Connections that the application listens to one by one.
     listened: HashMap<ConnKey, Vec<Box<str>>, RandomState>,
+    /// Connections that may not do everything.
+    restricted: HashMap<ConnKey, Permissions, RandomState>,
     max_topics: usize,
     max_topics_per_connection: usize,
 }
@@ -106,6 +112,7 @@ impl Router {
             free: Vec::new(),
             positions: HashMap::default(),
             listened: HashMap::default(),
+            restricted: HashMap::default(),
             max_topics,
             max_topics_per_connection,
         }
@@ -142,8 +149,51 @@ impl Router {
         topic.is_local || topic.local_to.contains(&from)
     }
 
-    /// A connection wants a topic.
+    /// Whether a connection may do something with a topic. The application and connections that were never restricted may do everything.
+    #[must_use]
+    pub fn may(&self, connection: ConnKey, action: Action, topic: &str) -> bool {
+        self.restricted.get(&connection).is_none_or(|permissions| permissions.allow(action, topic))
+    }
+
+    /// Sets what a connection may do. Returns the topics that it was subscribed to and may not hear any more: it no longer is.
+    pub fn grant(&mut self, connection: ConnKey, permissions: Permissions) -> Vec<Box<str>> {
+        let held = self.positions.get(&connection).map_or_else(Vec::new, |held| held.keys().copied().collect());
+        let names = held.into_iter().map(|id: TopicId| self.topics[id as usize].name.clone());
+        let lost: Vec<Box<str>> = names.filter(|topic| !permissions.allow(Action::Subscribe, topic)).collect();
+        if permissions.is_everything() {
+            self.restricted.remove(&connection);
+        } else {
+            self.restricted.insert(connection, permissions);
+        }
+        for topic in &lost {
+            self.unsubscribe(connection, topic);
+        }
+        lost
+    }
+
+    /// Topics that a connection is subscribed to.
+    #[must_use]
+    pub fn topics_of(&self, connection: ConnKey) -> Vec<&str> {
+        let held = self.positions.get(&connection).into_iter().flat_map(HashMap::keys);
+        held.map(|id| &*self.topics[*id as usize].name).collect()
+    }
+
+    /// A connection wants a topic that it may hear.
     pub fn subscribe(&mut self, connection: ConnKey, topic: &str) -> Subscription {
+        if self.may(connection, Action::Subscribe, topic) || self.is_subscribed(connection, topic) {
+            self.subscribe_allowed(connection, topic)
+        } else {
+            Subscription::Forbidden
+        }
+    }
+
+    fn is_subscribed(&self, connection: ConnKey, topic: &str) -> bool {
+        let held = self.positions.get(&connection);
+        held.is_some_and(|held| self.find(topic).is_some_and(|id| held.contains_key(&id)))
+    }
+
+    /// A connection wants a topic that it may hear although its permissions do not say so.
+    pub fn subscribe_allowed(&mut self, connection: ConnKey, topic: &str) -> Subscription {
         let held = self.positions.get(&connection);
         let id = self.find(topic);
         if let (Some(held), Some(id)) = (held, id)
@@ -178,7 +228,8 @@ impl Router {
         true
     }
 
-    /// A connection is gone, and with it all that it wanted and all that was listened to from it.
+    /// A connection is going, and with it all that it wanted and all that was listened to from it. What it may do stays as it is: it may
+    /// still be heard.
     pub fn remove(&mut self, connection: ConnKey) {
         for (id, position) in self.positions.remove(&connection).unwrap_or_default() {
             self.take_out(id, position);
@@ -186,6 +237,12 @@ impl Router {
         for topic in self.listened.remove(&connection).unwrap_or_default() {
             self.unlisten(connection, &topic);
         }
+    }
+
+    /// A connection is gone for good.
+    pub fn forget(&mut self, connection: ConnKey) {
+        self.remove(connection);
+        self.restricted.remove(&connection);
     }
 
     /// The application listens to a topic: of every connection, or of one.
@@ -270,6 +327,7 @@ impl Router {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Allowed, Grants};
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
 
@@ -308,6 +366,43 @@ mod tests {
         assert!(router.is_local(id, key(1)) && !router.is_local(id, key(2)));
         router.unlisten(key(1), "a:");
         assert_eq!(router.find("a:"), None);
+    }
+
+    fn only(subscribe: &[&str], publish: &[&str]) -> Permissions {
+        let list = |patterns: &[&str]| Allowed::Matching(patterns.iter().map(|text| (*text).to_owned()).collect());
+        Permissions::compile(&Grants { identity: None, subscribe: list(subscribe), publish: list(publish) })
+    }
+
+    #[test]
+    fn a_restricted_connection_gets_what_it_may_hear_and_keeps_its_restrictions_while_it_leaves() {
+        let mut router = Router::new(10, 10);
+        assert!(router.grant(key(1), only(&["a:*"], &["b:"])).is_empty());
+        assert_eq!(router.subscribe(key(1), "b:"), Subscription::Forbidden);
+        assert_eq!(router.subscribe(key(1), "a:1"), Subscription::Added);
+        assert_eq!(router.subscribe_allowed(key(1), "b:"), Subscription::Added);
+        assert_eq!(router.subscribe(key(1), "b:"), Subscription::Unchanged);
+        assert_eq!(router.subscribe(key(2), "b:"), Subscription::Added);
+        router.remove(key(1));
+        assert!(router.topics_of(key(1)).is_empty());
+        assert!(!router.may(key(1), Action::Publish, "a:1") && router.may(key(1), Action::Publish, "b:"));
+        router.forget(key(1));
+        assert!(router.may(key(1), Action::Publish, "a:1"), "the key is free for another connection");
+    }
+
+    #[test]
+    fn a_narrower_grant_ends_the_subscriptions_that_it_does_not_cover() {
+        let mut router = Router::new(10, 10);
+        for topic in ["a:1", "a:2", "b:1"] {
+            router.subscribe(key(1), topic);
+        }
+        let mut lost = router.grant(key(1), only(&["a:*"], &[]));
+        assert_eq!(lost, ["b:1".into()]);
+        lost = router.grant(key(1), only(&[], &[]));
+        lost.sort();
+        assert_eq!(lost, ["a:1".into(), "a:2".into()]);
+        assert_eq!(router.topic_count(), 0);
+        assert!(router.grant(key(1), Permissions::compile(&Grants::everything(None))).is_empty());
+        assert_eq!(router.subscribe(key(1), "b:1"), Subscription::Added);
     }
 
     #[derive(Debug, Clone)]

@@ -110,7 +110,7 @@ impl SpokeActor {
                     let failure = failure_of(&failed.error);
                     let may_retry =
                         self.was_open || self.shared.config.reconnect.as_ref().is_some_and(|policy| policy.initial);
-                    if failed.is_terminal || !may_retry {
+                    if failed.is_terminal || self.is_unidentified_again(failure.kind) || !may_retry {
                         return Over::failed(CloseCode::ABNORMAL, failure);
                     }
                     Lost {
@@ -394,14 +394,14 @@ impl SpokeActor {
         let code = end.reason.code;
         let is_protocol_error = matches!(code, CloseCode::PROTOCOL | CloseCode::NOT_UTF8 | CloseCode::TOO_LARGE);
         self.protocol_errors = if is_protocol_error { self.protocol_errors + 1 } else { 0 };
-        let was_unidentified = std::mem::replace(&mut self.was_unidentified, code == CloseCode::NOT_IDENTIFIED);
+        let is_unidentified_again = self.is_unidentified_again(end.kind);
         let failure = Failure { kind: end.kind, message: end.message() };
         let is_final = match code {
             CloseCode::NORMAL => {
                 return Err(Over { reason: end.reason, error: None });
             }
             CloseCode::REFUSED => true,
-            CloseCode::NOT_IDENTIFIED => was_unidentified,
+            CloseCode::NOT_IDENTIFIED => is_unidentified_again,
             _ => end.kind == ErrorKind::NoHello || self.protocol_errors >= MAX_PROTOCOL_ERRORS,
         };
         if is_final {
@@ -409,6 +409,12 @@ impl SpokeActor {
         }
         let delay = retry_after(&end.reason);
         Ok(Lost { reason: end.reason, failure, delay })
+    }
+
+    /// Who is not known is asked for credentials anew once; a second time in a row is the end.
+    fn is_unidentified_again(&mut self, kind: ErrorKind) -> bool {
+        let is_unidentified = kind == ErrorKind::NotIdentified;
+        std::mem::replace(&mut self.was_unidentified, is_unidentified) && is_unidentified
     }
 
     fn finish(mut self, over: Over) {

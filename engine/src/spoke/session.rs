@@ -6,6 +6,7 @@
 mod hearing;
 mod saying;
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::IoSlice;
 use std::pin::Pin;
@@ -90,6 +91,9 @@ pub(super) struct Session<'a> {
     /// Events written, and those of them that the hub has surely received: a ping carries the first number, its answer brings it back.
     sent: u64,
     proven: u64,
+    /// Topics asked for and not answered, each with the events sent before it; in that order.
+    asked: VecDeque<(u64, u64)>,
+    hub_answers_pings: bool,
     last_ping: Instant,
     malformed: PerMinute,
     close_sent: bool,
@@ -125,6 +129,8 @@ impl<'a> Session<'a> {
             is_paused: false,
             sent: 0,
             proven: 0,
+            asked: VecDeque::new(),
+            hub_answers_pings: false,
             last_ping: now,
             malformed: PerMinute::default(),
             close_sent: false,
@@ -309,7 +315,7 @@ impl<'a> Session<'a> {
     }
 
     fn heartbeat(&mut self, now: Instant) {
-        if !self.link.framing.has_control_frames() {
+        if !self.link.framing.has_control_frames() && !self.hub_answers_pings {
             return;
         }
         let limits = &self.spoke.shared.config.limits;

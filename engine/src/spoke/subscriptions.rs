@@ -18,14 +18,22 @@ enum Stage {
     Sent(u64),
     /// The hub sends its events.
     Active { n: u64, is_acknowledged: bool },
-    /// The hub has refused it on this link.
-    Refused(Failure),
+    /// The hub has refused it on this link, the latest number or all of them.
+    Refused { n: u64, failure: Failure },
 }
 
 impl Stage {
+    /// The number under which the hub knows the topic.
+    fn n(&self) -> Option<u64> {
+        match self {
+            Self::Unsent => None,
+            Self::Sent(n) | Self::Active { n, .. } | Self::Refused { n, .. } => Some(*n),
+        }
+    }
+
     /// True for the stage that an answer to `n` is about.
     fn is_about(&self, n: Option<u64>) -> bool {
-        matches!(self, Self::Sent(sent) | Self::Active { n: sent, .. } if Some(*sent) == n)
+        self.n().is_some() && self.n() == n
     }
 }
 
@@ -90,7 +98,7 @@ impl Subscriptions {
         let outcome = match self.topics.get(&topic) {
             None => Err(not_subscribed(&topic)),
             Some(Stage::Active { is_acknowledged, .. }) => Ok(*is_acknowledged),
-            Some(Stage::Refused(failure)) => Err(failure.clone()),
+            Some(Stage::Refused { failure, .. }) => Err(failure.clone()),
             Some(Stage::Unsent | Stage::Sent(_)) => {
                 self.waiters.push((topic, token));
                 return None;
@@ -110,13 +118,14 @@ impl Subscriptions {
         self.answer(topic, &Ok(true))
     }
 
-    /// The hub refuses a topic. The wish stays: the next link asks again.
-    pub(super) fn refused(&mut self, topic: &str, n: Option<u64>, failure: &Failure) -> Vec<Notice> {
-        match self.topics.get_mut(topic) {
-            Some(stage) if n.is_none() || stage.is_about(n) => *stage = Stage::Refused(failure.clone()),
-            _ => return Vec::new(),
-        }
-        self.answer(topic, &Err(failure.clone()))
+    /// The hub refuses a topic. The wish stays: the next link asks again. A refusal without a number takes a topic back that was active; one
+    /// that was asked for anew meanwhile still gets an answer of its own. Nothing for a refusal that is about no topic of ours any more.
+    pub(super) fn refused(&mut self, topic: &str, n: Option<u64>, failure: &Failure) -> Option<Vec<Notice>> {
+        let stage = self.topics.get_mut(topic)?;
+        let is_about = if n.is_none() { matches!(stage, Stage::Active { .. }) } else { stage.is_about(n) };
+        let n = stage.n().filter(|_| is_about)?;
+        *stage = Stage::Refused { n, failure: failure.clone() };
+        Some(self.answer(topic, &Err(failure.clone())))
     }
 
     /// Everything encoded so far was written to a plain hub: its topics are as active as can be known.
@@ -208,6 +217,23 @@ mod tests {
         assert_eq!(outcomes(subscriptions.confirm("a:".into(), 1).into_iter().collect()), [(1, None)]);
         subscriptions.reset();
         assert!(subscriptions.confirm("a:".into(), 2).is_none());
+    }
+
+    #[test]
+    fn a_topic_that_was_taken_back_and_asked_for_again_gets_an_answer_of_its_own() {
+        let mut subscriptions = Subscriptions::default();
+        let failure = Failure { kind: ErrorKind::Forbidden, message: String::new() };
+        subscriptions.listen("a:");
+        let first = subscriptions.send("a:", true);
+        subscriptions.acknowledged("a:", Some(first));
+        subscriptions.unlisten("a:");
+        subscriptions.listen("a:");
+        let second = subscriptions.send("a:", true);
+        subscriptions.confirm("a:".into(), 1);
+        assert!(subscriptions.refused("a:", None, &failure).is_none(), "it is about the first");
+        assert_eq!(outcomes(subscriptions.acknowledged("a:", Some(second))), [(1, Some(true))]);
+        subscriptions.refused("a:", None, &failure);
+        assert_eq!(outcomes(subscriptions.confirm("a:".into(), 2).into_iter().collect()), [(2, None)]);
     }
 
     #[test]

@@ -53,6 +53,10 @@ impl LinkRead for MemoryReader {
         }
         read
     }
+
+    fn held_bytes(&self) -> usize {
+        self.inner.held_bytes()
+    }
 }
 
 struct MemoryWriter {

@@ -54,6 +54,10 @@ impl<R: AsyncRead + Unpin + Send> LinkRead for StreamReader<R> {
             Poll::Ready(Ok(Read::More))
         })
     }
+
+    fn held_bytes(&self) -> usize {
+        self.decoder.held_bytes()
+    }
 }
 
 /// Writes frames to a byte stream.

@@ -6,7 +6,8 @@ mod client;
 mod head;
 mod server;
 mod tls;
+mod upgrade;
 
 pub use client::{ClientConfig, WebSocketConnector};
-pub use server::{Acceptor, Bound, ListenConfig, bind};
+pub use server::{Bound, ListenConfig, bind};
 pub use tls::{ClientTls, ServerTls};

@@ -20,13 +20,13 @@ pub enum Control {
     /// A subscription is active.
     Subscribed { topic: Box<str>, n: Option<u64> },
     /// A subscription or publication was refused.
-    Refused { topic: Box<str>, n: Option<u64>, is_publish: bool, code: String, reason: String },
+    Refused { topic: Box<str>, n: Option<u64>, is_publish: bool, count: u64, code: String, reason: String },
     /// The hub may have missed events of these topics.
     Gap { from: u64, to: u64, topics: Vec<Box<str>> },
     /// A ping for peers without transport pings.
     Ping { t: Box<str> },
-    /// Its answer.
-    Pong,
+    /// Its answer, with what the ping carried if that was a number.
+    Pong { t: Option<u64> },
 }
 
 #[derive(Deserialize)]
@@ -53,6 +53,8 @@ struct RefusedPayload {
     code: String,
     #[serde(default)]
     reason: String,
+    #[serde(default)]
+    count: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -60,6 +62,11 @@ struct GapPayload {
     from: u64,
     to: u64,
     topics: Vec<Box<str>>,
+}
+
+#[derive(Deserialize)]
+struct PongPayload {
+    t: u64,
 }
 
 #[derive(Deserialize)]
@@ -87,8 +94,9 @@ pub fn decode(type_: &str, payload: &str) -> Option<Control> {
             Some(Control::Hello { version, features })
         }
         "__refused" => {
-            let RefusedPayload { topic, n, kind, code, reason } = serde_json::from_str(payload).ok()?;
-            Some(Control::Refused { topic, n, is_publish: kind == "publish", code, reason })
+            let RefusedPayload { topic, n, kind, code, reason, count } = serde_json::from_str(payload).ok()?;
+            let count = count.unwrap_or(1).max(1);
+            Some(Control::Refused { topic, n, is_publish: kind == "publish", count, code, reason })
         }
         "__gap" => {
             let GapPayload { from, to, topics } = serde_json::from_str(payload).ok()?;
@@ -98,7 +106,7 @@ pub fn decode(type_: &str, payload: &str) -> Option<Control> {
             let PingPayload { t } = serde_json::from_str(payload).ok()?;
             (t.get().len() <= 32).then(|| Control::Ping { t: t.get().into() })
         }
-        "__pong" => Some(Control::Pong),
+        "__pong" => Some(Control::Pong { t: serde_json::from_str::<PongPayload>(payload).ok().map(|pong| pong.t) }),
         _ => None,
     }
 }
@@ -158,18 +166,52 @@ fn write_topic_event(out: &mut String, type_: &str, topic: &str, n: Option<u64>)
     out.push_str("}}");
 }
 
-/// Appends a `__refused` for a subscription.
-pub fn write_refused(out: &mut String, topic: &str, n: Option<u64>, code: &str, reason: &str) {
+/// What is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// A subscription; the number is that of its `__subscribe`.
+    Subscribe { n: Option<u64> },
+    /// So many publications, since this was told last.
+    Publish { count: u64 },
+}
+
+/// Appends a `__refused`.
+pub fn write_refused(out: &mut String, topic: &str, what: Refused, code: &str, reason: &str) {
     out.push_str("{\"type\":\"__refused\",\"id\":\"\",\"payload\":{\"topic\":");
     write_text(out, topic);
-    if let Some(n) = n {
-        out.push_str(&format!(",\"n\":{n}"));
+    match what {
+        Refused::Subscribe { n } => {
+            if let Some(n) = n {
+                out.push_str(&format!(",\"n\":{n}"));
+            }
+            out.push_str(",\"kind\":\"subscribe\"");
+        }
+        Refused::Publish { count } => out.push_str(&format!(",\"kind\":\"publish\",\"count\":{count}")),
     }
-    out.push_str(",\"kind\":\"subscribe\",\"code\":");
+    out.push_str(",\"code\":");
     write_text(out, code);
     out.push_str(",\"reason\":");
     write_text(out, reason);
     out.push_str("}}");
+}
+
+/// Appends a `__gap`: times in milliseconds since 1970.
+pub fn write_gap<'a>(out: &mut String, cause: &str, from: u64, to: u64, topics: impl IntoIterator<Item = &'a str>) {
+    out.push_str("{\"type\":\"__gap\",\"id\":\"\",\"payload\":{\"cause\":");
+    write_text(out, cause);
+    out.push_str(&format!(",\"from\":{from},\"to\":{to},\"topics\":["));
+    for (index, topic) in topics.into_iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        write_text(out, topic);
+    }
+    out.push_str("]}}");
+}
+
+/// Appends a `__ping` with a number that comes back.
+pub fn write_ping(out: &mut String, t: u64) {
+    out.push_str(&format!("{{\"type\":\"__ping\",\"id\":\"\",\"payload\":{{\"t\":{t}}}}}"));
 }
 
 /// Appends a `__pong` that carries the `t` of its ping.
@@ -209,11 +251,23 @@ mod tests {
         write_hello(&mut out, Role::Hub, &["ping"]);
         assert_eq!(reread(&out), Some(Control::Hello { version: 1, features: vec!["ping".into()] }));
         out.clear();
-        write_refused(&mut out, "a:b", Some(1), "LIMIT", "too many");
-        assert!(matches!(reread(&out), Some(Control::Refused { is_publish: false, .. })));
+        write_refused(&mut out, "a:b", Refused::Subscribe { n: Some(1) }, "LIMIT", "too many");
+        assert!(matches!(reread(&out), Some(Control::Refused { is_publish: false, n: Some(1), count: 1, .. })));
+        out.clear();
+        write_refused(&mut out, "a:b", Refused::Publish { count: 9 }, "FORBIDDEN", "");
+        assert!(matches!(reread(&out), Some(Control::Refused { is_publish: true, n: None, count: 9, .. })));
+        out.clear();
+        write_gap(&mut out, "overflow", 1, 2, ["a:\"", "b:"]);
+        assert_eq!(reread(&out), Some(Control::Gap { from: 1, to: 2, topics: vec!["a:\"".into(), "b:".into()] }));
+        out.clear();
+        write_ping(&mut out, 17);
+        assert_eq!(reread(&out), Some(Control::Ping { t: "17".into() }));
         out.clear();
         write_pong(&mut out, "17");
-        assert_eq!(reread(&out), Some(Control::Pong));
+        assert_eq!(reread(&out), Some(Control::Pong { t: Some(17) }));
+        out.clear();
+        write_pong(&mut out, "\"x\"");
+        assert_eq!(reread(&out), Some(Control::Pong { t: None }));
     }
 
     #[test]

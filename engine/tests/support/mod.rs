@@ -16,7 +16,7 @@ use alkpubsub_engine::link::{Link, LinkError, Peer, Read};
 use alkpubsub_engine::model::{CloseCode, ErrorKind, Limits, Published};
 use alkpubsub_engine::route::ConnKey;
 use alkpubsub_engine::transport::memory;
-use alkpubsub_engine::transport::websocket::{Acceptor, ListenConfig, bind};
+use alkpubsub_engine::transport::websocket::{ListenConfig, bind};
 use alkpubsub_engine::wire::frame::Item;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -308,19 +308,6 @@ pub(crate) fn loopback() -> ListenConfig {
     ListenConfig { host: "127.0.0.1".into(), ..ListenConfig::default() }
 }
 
-pub(crate) fn acceptor_of(hub: &Hub) -> Acceptor {
-    let (waiting, room, taker) = (hub.clone(), hub.clone(), hub.clone());
-    Acceptor {
-        room: Arc::new(move || {
-            let hub = waiting.clone();
-            Box::pin(async move { hub.room().await })
-        }),
-        has_room: Arc::new(move || room.has_room()),
-        take: Arc::new(move |link| taker.add(link)),
-        report: Arc::new(|error| unreachable!("accepting works: {error}")),
-    }
-}
-
 impl Net {
     pub(crate) async fn start(config: HubConfig, via: Via) -> Self {
         Self::start_at(config, via, loopback()).await
@@ -340,7 +327,7 @@ impl Net {
             let listen = ListenConfig { limits: limits.clone(), ..listen };
             let bound = bind(listen).await.expect("port 0 is free");
             url = bound.url();
-            hub.own(tokio::spawn(bound.serve(acceptor_of(&hub))).abort_handle());
+            hub.own(tokio::spawn(bound.serve(Arc::new(hub.clone()))).abort_handle());
         }
         Self { hub, app, url, limits, via }
     }

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use super::{HubActor, LINGER};
 use crate::delivery::Notice;
-use crate::hub::connection::{Closing, Connection, Stage};
+use crate::hub::connection::{Closing, Connection, Stage, is_panic};
 use crate::hub::{count, reader};
 use crate::inbound::Ending;
-use crate::link::Link;
+use crate::link::{Admission, Link};
 use crate::mailbox::lock;
 use crate::model::{CloseCode, CloseReason, ErrorKind};
-use crate::route::ConnKey;
+use crate::route::{ConnKey, Permissions};
 
 impl HubActor {
     pub(super) fn slot(&self, key: ConnKey) -> Option<usize> {
@@ -35,7 +35,7 @@ impl HubActor {
         self.lanes.iter().map(|lane| lane.connections).sum()
     }
 
-    pub(super) fn add(&mut self, link: Link) {
+    pub(super) fn add(&mut self, link: Link, admission: Admission) {
         let Some(lane) = self.lanes.iter().position(|lane| lane.framing == link.framing) else {
             return;
         };
@@ -47,6 +47,8 @@ impl HubActor {
         });
         self.generations[slot] = self.generations[slot].wrapping_add(1);
         let key = ConnKey::new(slot, self.generations[slot]);
+        let (grants, ticket) = admission.redeem();
+        lock(&self.shared.router).grant(key, Permissions::compile(&grants));
         let peer = Box::new(link.peer.clone());
         let connection = Connection::new(key, link, lane, self.shared.config.stall, now);
         lock(&self.shared.connections).insert(key, Arc::clone(&connection.shared));
@@ -55,7 +57,12 @@ impl HubActor {
         self.serial += 1;
         self.shared.connection_count.store(self.open_connections(), Ordering::Relaxed);
         count(&self.shared.counters.accepted, 1);
-        self.shared.delivery.notice(Notice::Connection { connection: key.to_bits(), serial: self.serial, peer });
+        self.shared.delivery.notice(Notice::Connection {
+            connection: key.to_bits(),
+            serial: self.serial,
+            peer,
+            ticket,
+        });
         if self.is_closing || self.open_connections() > self.shared.config.limits.max_connections {
             self.begin_close(slot, CloseReason::new(CloseCode::GOING_AWAY, "no room"), LINGER, false);
         } else if self.shared.config.admit_by_hand {
@@ -204,18 +211,47 @@ impl HubActor {
             closing.deadline = Instant::now();
             return;
         }
-        let has_reader = connection.reader.is_some();
+        let is_ours = is_panic(error);
+        if is_ours {
+            count(&self.shared.counters.panics, 1);
+        }
+        let code = if is_ours { CloseCode::INTERNAL } else { CloseCode::ABNORMAL };
+        let may_read = connection.reader.is_some() && !is_ours;
         self.leave(
             slot,
             Vec::new(),
             Closing {
-                reason: CloseReason::new(CloseCode::ABNORMAL, error.to_string()),
-                deadline: Instant::now() + if has_reader { LINGER } else { Duration::ZERO },
+                reason: CloseReason::new(code, error.to_string()),
+                deadline: Instant::now() + if may_read { LINGER } else { Duration::ZERO },
                 ends_when_idle: false,
                 is_clean: false,
                 is_heard: true,
             },
         );
+    }
+
+    /// Half-received messages have become too much: the largest goes, and the next, until the rest fits.
+    pub(super) fn relieve(&mut self) {
+        let mut excess = self.shared.halves.excess();
+        while excess > 0 {
+            let open = self.connections.iter().enumerate().filter_map(|(slot, connection)| {
+                let connection = connection.as_ref().filter(|connection| connection.reader.is_some())?;
+                Some((connection.shared.half(), slot))
+            });
+            let Some((half, slot)) = open.max().filter(|(half, _)| *half > 0) else { return };
+            excess = excess.saturating_sub(half);
+            self.cut_half(slot);
+        }
+    }
+
+    fn cut_half(&mut self, slot: usize) {
+        let max = self.shared.config.limits.max_inbound_bytes;
+        if let Some(connection) = &mut self.connections[slot] {
+            connection.stop_reading();
+        }
+        let reason = format!("half-received messages of all connections exceed maxInboundBytes ({max})");
+        self.raise(ErrorKind::MessageTooLarge, format!("connection {slot}: {reason}"), 1);
+        self.begin_close(slot, CloseReason::new(CloseCode::TOO_LARGE, reason), LINGER, false);
     }
 
     pub(super) fn vanish(&mut self, slot: usize, why: &str) {
@@ -246,8 +282,15 @@ impl HubActor {
         };
         self.lanes[connection.lane].connections -= 1;
         self.free.push(slot);
-        lock(&self.shared.router).remove(connection.key);
         lock(&self.shared.connections).remove(&connection.key);
+        lock(&self.shared.router).forget(connection.key);
+        self.untold.remove(&slot);
+        connection.asked.drain().for_each(|(_, (token, _))| {
+            self.questions.remove(&token);
+        });
+        if let Some(times) = connection.complaints.take_rest() {
+            self.complain(slot, times);
+        }
         self.shared.connection_count.store(self.open_connections(), Ordering::Relaxed);
         let Stage::Closing(closing) = std::mem::replace(&mut connection.stage, Stage::Open) else {
             return;

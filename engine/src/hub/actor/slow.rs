@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{HubActor, LINGER};
 use crate::delivery::Notice;
-use crate::hub::connection::Connection;
+use crate::hub::connection::{Connection, contained};
 use crate::hub::count;
 use crate::model::{CloseCode, CloseReason};
 
@@ -80,7 +80,8 @@ impl HubActor {
         };
         let mut written = (0, 0);
         let before = connection.outbox.len();
-        let result = connection.poll_drain(cx, &mut written);
+        let result = contained(|| Ok(connection.poll_drain(cx, &mut written)));
+        let result = result.unwrap_or_else(|panic| Poll::Ready(Err(panic)));
         count(&self.shared.counters.sent_bytes, written.0 as u64);
         count(&self.shared.counters.writes, written.1);
         match result {

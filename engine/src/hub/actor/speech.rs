@@ -1,6 +1,6 @@
 //! What connections say besides events, and the answers.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{HubActor, LINGER};
 use crate::delivery::Notice;
@@ -11,6 +11,9 @@ use crate::model::{CloseCode, CloseReason, ErrorKind};
 use crate::route::ConnKey;
 use crate::route::router::Subscription;
 use crate::wire::control::{self, Control, Role};
+
+/// Malformed messages of one link are told of so often. Source: the contract.
+pub(super) const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 
 impl HubActor {
     pub(super) fn inbound(&mut self, key: ConnKey, inbound: &Inbound) {
@@ -30,11 +33,12 @@ impl HubActor {
         match control {
             Control::Subscribe { topic, n } => self.subscribe(slot, key, topic, *n),
             Control::Unsubscribe { topic } => {
+                self.forget_question(slot, topic);
                 lock(&self.shared.router).unsubscribe(key, topic);
             }
-            Control::Hello { .. } => self.hello(slot),
+            Control::Hello { features, .. } => self.hello(slot, features),
             Control::Ping { t } => self.reply_text(slot, |text| control::write_pong(text, t)),
-            Control::Pong => {}
+            Control::Pong { .. } => {}
             // Only a hub may say these.
             Control::Subscribed { .. } | Control::Refused { .. } | Control::Gap { .. } => {
                 count(&self.shared.counters.ignored_controls, 1);
@@ -46,34 +50,32 @@ impl HubActor {
         let Some(connection) = self.connections[slot].as_ref().filter(|connection| !connection.is_closing()) else {
             return;
         };
-        let is_native = connection.is_native;
-        let limits = &self.shared.config.limits;
-        let outcome = if topic.len() > limits.max_topic_bytes {
+        let is_asked = connection.asked.contains_key(topic);
+        let config = &self.shared.config;
+        let outcome = if topic.len() > config.limits.max_topic_bytes {
             Subscription::Refused("maxTopicBytes")
         } else {
             lock(&self.shared.router).subscribe(key, topic)
         };
-        match outcome {
-            _ if !is_native => {}
-            Subscription::Refused(limit) => {
-                self.reply_text(slot, |text| {
-                    control::write_refused(text, topic, n, "LIMIT", &format!("{limit} of the hub reached"))
-                });
-            }
-            Subscription::Added | Subscription::Unchanged => {
-                self.reply_text(slot, |text| control::write_subscribed(text, topic, n));
-            }
+        if outcome == Subscription::Forbidden && config.authorize_subscribe {
+            return self.ask(slot, key, topic, n);
         }
+        // Grants have become wider meanwhile.
+        if is_asked {
+            self.forget_question(slot, topic);
+        }
+        self.answer_subscription(slot, topic, n, outcome);
     }
 
     /// The first hello is answered; a second one is ignored.
-    pub(super) fn hello(&mut self, slot: usize) {
+    pub(super) fn hello(&mut self, slot: usize, features: &[String]) {
         let Some(connection) = &mut self.connections[slot] else {
             return;
         };
         if std::mem::replace(&mut connection.is_native, true) {
             return count(&self.shared.counters.ignored_controls, 1);
         }
+        connection.answers_pings = features.iter().any(|feature| feature == "ping");
         self.shared.delivery.notice(Notice::Hello { connection: connection.key.to_bits() });
         self.reply_text(slot, |text| control::write_hello(text, Role::Hub, &["ping"]));
     }
@@ -93,12 +95,40 @@ impl HubActor {
         let Some(connection) = &mut self.connections[slot] else {
             return;
         };
-        let key = connection.key;
-        let is_too_much = connection.malformed.count(Instant::now()) > max;
-        self.raise(ErrorKind::Malformed, format!("connection {}: {what}", key.slot()), 1);
+        let now = Instant::now();
+        let is_too_much = connection.malformed.count(now) > max;
+        match connection.complaints.count(now, COMPLAINT_INTERVAL, 1) {
+            Some(times) => self.raise(ErrorKind::Malformed, format!("connection {slot}: {what}"), times),
+            None => {
+                self.untold.insert(slot);
+            }
+        }
         if is_too_much {
             let reason = CloseReason::new(CloseCode::POLICY, format!("more than {max} malformed messages in a minute"));
             self.begin_close(slot, reason, LINGER, false);
         }
+    }
+
+    /// Tells of malformed messages that came too often to be told of at once.
+    pub(super) fn tell_complaints(&mut self, slot: usize, now: Instant) {
+        let due = self.connections[slot].as_mut().and_then(|it| it.complaints.take_due(now, COMPLAINT_INTERVAL));
+        if let Some(times) = due {
+            self.complain(slot, times);
+        }
+    }
+
+    pub(super) fn complain(&mut self, slot: usize, times: u64) {
+        self.raise(ErrorKind::Malformed, format!("connection {slot}: more messages that are no envelopes"), times);
+    }
+
+    /// Says something outside of a pass.
+    pub(super) fn push_text(&mut self, slot: usize, text: &str) {
+        let Some(connection) = self.connections[slot].as_mut().filter(|connection| !connection.is_closing()) else {
+            return;
+        };
+        let mut frame = Vec::new();
+        connection.framing.write_message(&mut frame, text, [0; 4]);
+        connection.push(&frame);
+        self.block(slot);
     }
 }

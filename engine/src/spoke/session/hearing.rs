@@ -1,5 +1,6 @@
 //! What a hub says to a spoke, and what it means for admission and gaps.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::atomic::Ordering;
 use std::task::Context;
@@ -13,6 +14,15 @@ use crate::inbound::Inbound;
 use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan};
 use crate::spoke::{PeerKind, count};
 use crate::wire::control::{self, Control};
+
+fn refusal_kind(code: &str) -> ErrorKind {
+    match code {
+        "FORBIDDEN" => ErrorKind::Forbidden,
+        "LIMIT" => ErrorKind::Limit,
+        "NOT_IDENTIFIED" => ErrorKind::NotIdentified,
+        _ => ErrorKind::Refused,
+    }
+}
 
 impl Session<'_> {
     pub(super) fn on_inbound(&mut self, inbound: Inbound, text: &str) {
@@ -69,17 +79,22 @@ impl Session<'_> {
             self.take_for_plain();
         }
         match control {
-            Control::Hello { .. } => self.on_hello(),
+            Control::Hello { features, .. } => self.on_hello(&features),
             Control::Subscribed { topic, n } => {
+                self.prove_answered(n);
                 let answers = self.spoke.subscriptions.acknowledged(&topic, n);
                 self.settle(&topic, answers);
             }
-            Control::Refused { topic, n, is_publish, code, reason } => {
-                self.on_refused(&topic, n, is_publish, &code, &reason)
+            Control::Refused { topic, n, is_publish: false, code, reason, .. } => {
+                self.prove_answered(n);
+                self.on_refused(&topic, n, &code, &reason);
+            }
+            Control::Refused { topic, count, code, reason, .. } => {
+                self.on_publish_refused(&topic, count, &code, &reason);
             }
             Control::Gap { from, to, topics } => self.on_upstream_gap(from, to, topics),
             Control::Ping { t } => self.answer(|session| session.say(|text| control::write_pong(text, &t))),
-            Control::Pong => {}
+            Control::Pong { t } => self.prove(t.unwrap_or_default()),
             // Only a spoke may say these.
             Control::Subscribe { .. } | Control::Unsubscribe { .. } => {
                 count(&self.spoke.shared.counters.ignored_controls, 1);
@@ -87,10 +102,11 @@ impl Session<'_> {
         }
     }
 
-    pub(super) fn on_hello(&mut self) {
+    pub(super) fn on_hello(&mut self, features: &[String]) {
         if self.phase == Phase::Native {
             return count(&self.spoke.shared.counters.ignored_controls, 1);
         }
+        self.hub_answers_pings = features.iter().any(|feature| feature == "ping");
         let was_plain = std::mem::replace(&mut self.phase, Phase::Native) == Phase::Plain;
         self.hello_deadline = None;
         self.spoke.subscriptions.forget_writes();
@@ -100,21 +116,34 @@ impl Session<'_> {
         self.admit();
     }
 
-    pub(super) fn on_refused(&mut self, topic: &str, n: Option<u64>, is_publish: bool, code: &str, reason: &str) {
-        let kind = match code {
-            "FORBIDDEN" => ErrorKind::Forbidden,
-            "LIMIT" => ErrorKind::Limit,
-            "NOT_IDENTIFIED" => ErrorKind::NotIdentified,
-            _ => ErrorKind::Refused,
-        };
-        let what = if is_publish { "publishing to" } else { "subscribing to" };
-        let message = format!("the hub refused {what} {topic:?}: {code}: {reason}");
-        if !is_publish {
-            let failure = Failure { kind, message: message.clone() };
-            let answers = self.spoke.subscriptions.refused(topic, n, &failure);
+    pub(super) fn on_refused(&mut self, topic: &str, n: Option<u64>, code: &str, reason: &str) {
+        let kind = refusal_kind(code);
+        let message = format!("the hub refused subscribing to {topic:?}: {code}: {reason}");
+        let failure = Failure { kind, message: message.clone() };
+        if let Some(answers) = self.spoke.subscriptions.refused(topic, n, &failure) {
             self.settle(topic, answers);
+            self.spoke.raise(kind, message, 1);
         }
-        self.spoke.raise(kind, message, 1);
+    }
+
+    /// Events of ours went to nobody: `times` since this was told last, the last one to this topic.
+    pub(super) fn on_publish_refused(&mut self, topic: &str, times: u64, code: &str, reason: &str) {
+        count(&self.spoke.shared.counters.refused, times);
+        let message = format!("the hub refused publishing to {topic:?}: {code}: {reason}");
+        self.spoke.raise(refusal_kind(code), message, times);
+    }
+
+    /// The hub has received what was sent before it was asked for a topic that it answers now.
+    pub(super) fn prove_answered(&mut self, n: Option<u64>) {
+        let Some(n) = n else { return };
+        while let Some((_, sent)) = self.asked.pop_front_if(|(asked, _)| *asked <= n) {
+            self.prove(sent);
+        }
+    }
+
+    /// The hub has received so many of the events of this link.
+    pub(super) fn prove(&mut self, sent: u64) {
+        self.proven = self.proven.max(sent.min(self.sent));
     }
 
     pub(super) fn settle(&mut self, topic: &str, answers: Vec<Notice>) {
@@ -156,7 +185,7 @@ impl Session<'_> {
     /// A Pong that overtakes the answer to hello comes from a hub that knows no hello.
     pub(super) fn on_pong(&mut self, data: &[u8]) {
         if let Ok(received) = data.try_into().map(u64::from_be_bytes) {
-            self.proven = self.proven.max(received.min(self.sent));
+            self.prove(received);
         }
         self.take_for_plain();
     }
@@ -205,6 +234,7 @@ impl Session<'_> {
             return;
         }
         self.phase = Phase::Plain;
+        self.asked = VecDeque::new();
         self.admit();
         if self.written == self.out.len() {
             self.confirm_writes();

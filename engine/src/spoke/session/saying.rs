@@ -82,6 +82,9 @@ impl Session<'_> {
 
     pub(super) fn subscribe(&mut self, topic: &str) {
         let n = self.spoke.subscriptions.send(topic, self.phase == Phase::Native);
+        if self.phase != Phase::Plain {
+            self.asked.push_back((n, self.sent));
+        }
         self.say(|text| control::write_subscribe(text, topic, Some(n)));
     }
 
@@ -101,8 +104,10 @@ impl Session<'_> {
 
     /// Asks for a sign of life; the answer proves that what was sent before has arrived.
     pub(super) fn ping(&mut self) {
-        let mask = self.dice.random();
-        self.link.framing.write_ping(&mut self.out, &self.sent.to_be_bytes(), mask);
+        let (mask, sent) = (self.dice.random(), self.sent);
+        if !self.link.framing.write_ping(&mut self.out, &sent.to_be_bytes(), mask) && self.hub_answers_pings {
+            self.say(|text| control::write_ping(text, sent));
+        }
         self.last_ping = Instant::now();
     }
 

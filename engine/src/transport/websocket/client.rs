@@ -129,8 +129,14 @@ async fn shake<S>(io: &mut S, request: &[u8], key: &str, offered: &[String]) -> 
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let broken =
-        |error: HeadError| temporary(Error::with_source(ErrorKind::Handshake, "no WebSocket handshake", error));
+    let broken = |error: HeadError| match error {
+        HeadError::Io(error) if is_certificate_error(&error) => terminal(Error::with_source(
+            ErrorKind::Tls,
+            "the server refuses the client certificate, or the lack of one",
+            error,
+        )),
+        error => temporary(Error::with_source(ErrorKind::Handshake, "no WebSocket handshake", error)),
+    };
     io.write_all(request).await.map_err(|error| broken(error.into()))?;
     io.flush().await.map_err(|error| broken(error.into()))?;
     let (bytes, early) = head::read_head(io).await.map_err(broken)?;
@@ -170,10 +176,26 @@ fn check(response: &Response<()>, key: &str, offered: &[String]) -> Result<(), C
     Ok(())
 }
 
+/// Whether a certificate is to blame, ours or the server's: trying again cannot help. With TLS 1.3 the server says what it thinks of ours
+/// after the handshake.
 fn is_certificate_error(error: &std::io::Error) -> bool {
-    use tokio_rustls::rustls::Error::{InvalidCertificate, NoCertificatesPresented};
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    matches!(inner, Some(InvalidCertificate(_) | NoCertificatesPresented))
+    use tokio_rustls::rustls::AlertDescription as Alert;
+    use tokio_rustls::rustls::Error::{AlertReceived, InvalidCertificate, NoCertificatesPresented};
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(InvalidCertificate(_) | NoCertificatesPresented) => true,
+        Some(AlertReceived(alert)) => matches!(
+            alert,
+            Alert::CertificateRequired
+                | Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::AccessDenied
+        ),
+        _ => false,
+    }
 }
 
 fn terminal(error: Error) -> ConnectError {

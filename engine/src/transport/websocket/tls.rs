@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ::ring::digest;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -50,6 +51,14 @@ impl std::fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ClientTls").field("insecure", &self.insecure).finish_non_exhaustive()
     }
+}
+
+/// Who a client has proven to be by its certificate: the certificate's SHA-256.
+pub(super) fn client_identity<S>(stream: &tokio_rustls::server::TlsStream<S>) -> Option<String> {
+    let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+    let digest = digest::digest(&digest::SHA256, certificate);
+    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(format!("tls:SHA256:{hex}"))
 }
 
 impl ServerTls {

@@ -3,6 +3,7 @@
 // Invariants: a topic is subscribed on the wire exactly while it has a listener; subscriptions go out before queued events.
 
 import { PubSubError } from './errors.js';
+import { Heartbeat } from './heartbeat.js';
 import type { ReadyOptions } from './life-cycle.js';
 import { closedError, closeOnAbort, notSubscribed } from './life-cycle.js';
 import { abortSignal, boolean, checkNames, oneOf, positiveInteger } from './options.js';
@@ -19,7 +20,7 @@ import type {
   TypedEvent,
 } from './types.js';
 import { type Acknowledgement, Waiters } from './waiting.js';
-import { envelopeText, HELLO, readEnvelope, refusalCode, subscribeText, unsubscribeText } from './wire.js';
+import { controlText, envelopeText, HELLO, readEnvelope, refusalCode, subscribeText, unsubscribeText } from './wire.js';
 
 /** The part of the standard `WebSocket` that is needed. */
 export interface WebSocketLike {
@@ -44,9 +45,21 @@ export interface WebSocketObjectOptions {
   readonly maxBufferedAmount?: number;
   /** Bytes that may wait in the open socket. Default 64 MiB. */
   readonly maxPendingBytes?: number;
+  /** Milliseconds between signs of life; a hub that is silent for two and a half of them is dead. Default 10 000. */
+  readonly heartbeatMs?: number;
   /** Own listeners hear what is dispatched here. Default false. */
   readonly echo?: boolean;
 }
+
+const optionNames: readonly string[] = [
+  'signal',
+  'peer',
+  'helloTimeoutMs',
+  'maxBufferedAmount',
+  'maxPendingBytes',
+  'heartbeatMs',
+  'echo',
+];
 
 export function isWebSocket(value: unknown): value is WebSocketLike {
   const { send, addEventListener } = Object(value) as Partial<WebSocketLike>;
@@ -58,13 +71,14 @@ export function overWebSocket<TEvent extends TypedEvent = AnyEvent>(
   socket: WebSocketLike,
   options: WebSocketObjectOptions = {},
 ): NativeTarget<TEvent> {
-  checkNames(options, ['signal', 'peer', 'helloTimeoutMs', 'maxBufferedAmount', 'maxPendingBytes', 'echo']);
+  checkNames(options, optionNames);
   const signal = abortSignal('signal', options.signal);
   const target = new WebSocketObjectTarget(socket, {
     peer: oneOf('peer', options.peer, ['auto', 'native', 'plain']) ?? 'auto',
     helloTimeoutMs: positiveInteger('helloTimeoutMs', options.helloTimeoutMs) ?? 2000,
     maxBufferedAmount: positiveInteger('maxBufferedAmount', options.maxBufferedAmount) ?? 1_048_576,
     maxPendingBytes: positiveInteger('maxPendingBytes', options.maxPendingBytes) ?? 67_108_864,
+    heartbeatMs: positiveInteger('heartbeatMs', options.heartbeatMs) ?? 10_000,
     echo: boolean('echo', options.echo) ?? false,
   });
   if (signal !== undefined) closeOnAbort(target, signal);
@@ -83,6 +97,12 @@ const POLL_MS = 4;
 
 /** Source: contract section 1, "at most one per link and second". */
 const MALFORMED_QUIET_MS = 1000;
+
+/** What comes back of a `__ping`. Source: docs/protocol.md. */
+const MAX_PING_LENGTH = 32;
+
+/** Bytes that may wait in the socket while pings are sent and answered. A guess. */
+const MAX_ANSWERS = 65_536;
 
 interface Subscription {
   readonly n: number;
@@ -104,6 +124,7 @@ class WebSocketObjectTarget extends TransportTarget {
   #isNative = false;
   #isAdmitted = false;
   #helloTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly #heartbeat: Heartbeat;
   #failure: unknown;
   #malformedAt = Number.NEGATIVE_INFINITY;
   #malformedUntold = 0;
@@ -112,6 +133,10 @@ class WebSocketObjectTarget extends TransportTarget {
     super();
     this.#socket = socket;
     this.#options = options;
+    this.#heartbeat = new Heartbeat(options.heartbeatMs, {
+      onSilence: () => this.#say(controlText('__ping', { t: Date.now() })),
+      onDeath: () => this.#die(),
+    });
     for (const [type, listener] of this.#handlers) socket.addEventListener(type, listener);
     // In a later microtask, so that listeners of this turn are subscribed right behind the hello.
     if (socket.readyState !== CONNECTING) queueMicrotask(() => this.#begin());
@@ -169,6 +194,7 @@ class WebSocketObjectTarget extends TransportTarget {
 
   protected override ended(detail: CloseDetail): void {
     clearTimeout(this.#helloTimer);
+    this.#heartbeat.stop();
     for (const [type, listener] of this.#handlers) this.#socket.removeEventListener(type, listener);
     this.#confirmations.rejectAll(detail.error ?? closedError(detail));
     this.#subscriptions.clear();
@@ -256,37 +282,81 @@ class WebSocketObjectTarget extends TransportTarget {
 
   #receive(data: unknown): void {
     if (this.isOver) return;
+    this.#heartbeat.heard();
     const envelope = readEnvelope(data);
     if (envelope === undefined) return this.#malformed();
-    if (envelope.type === '__hello') return this.#admit(true);
+    if (envelope.type === '__hello') return this.#greet(envelope.payload);
     if (!this.#isAdmitted && this.#options.peer === 'auto') this.#admit(false);
     if (envelope.type.startsWith('__')) return this.#obey(envelope);
     this.#counters.received++;
     this.emit(`${envelope.type}:${envelope.id}`, envelope);
   }
 
+  /** The hub is native, and alive as long as it answers pings. */
+  #greet(payload: unknown): void {
+    const { features } = Object(payload) as { features?: unknown };
+    if (Array.isArray(features) && features.includes('ping')) this.#heartbeat.start();
+    this.#admit(true);
+  }
+
   /** Control events of the hub; those that are unknown are ignored. */
   #obey({ type, payload }: EventEnvelope): void {
-    const { topic, n, kind, code, reason } = Object(payload) as Partial<Record<string, unknown>>;
-    if (type === '__gap') return void this.emit('gap', upstreamGap(payload));
-    const subscription = typeof topic === 'string' ? this.#subscriptions.get(topic) : undefined;
-    const isMine = subscription !== undefined && (n === undefined || n === subscription.n);
-    if (type === '__subscribed' && isMine) {
-      subscription.isAcknowledged = true;
-      this.#confirmations.resolveTopic(String(topic), { acknowledged: true });
-    } else if (type === '__refused') {
-      const error = new PubSubError(
-        refusalCode(code),
-        `the hub refused to ${String(kind)} "${String(topic)}": ${String(reason)}`,
-      );
-      if (kind === 'subscribe' && isMine) this.#refuse(String(topic), subscription, error);
-      this.raise(error);
+    const fields = Object(payload) as Partial<Record<string, unknown>>;
+    const { topic, n, t } = fields;
+    switch (type) {
+      case '__gap':
+        return void this.emit('gap', upstreamGap(payload));
+      case '__ping':
+        return this.#answer(t);
+      case '__subscribed':
+        return this.#acknowledge(String(topic), n);
+      case '__refused':
+        return this.#refuse(String(topic), fields);
     }
   }
 
-  #refuse(topic: string, subscription: Subscription, error: PubSubError): void {
+  /** Short things come back; a hub that asks and does not read gets no more answers. */
+  #answer(t: unknown): void {
+    const isShort = typeof t === 'number' || (typeof t === 'string' && t.length <= MAX_PING_LENGTH);
+    if (isShort) this.#say(controlText('__pong', { t }));
+  }
+
+  #say(text: string): void {
+    if (this.#hasBegun && this.#socket.bufferedAmount <= MAX_ANSWERS) this.#socket.send(text);
+  }
+
+  #acknowledge(topic: string, n: unknown): void {
+    const subscription = this.#subscriptions.get(topic);
+    if (subscription === undefined || (n !== undefined && n !== subscription.n)) return;
+    subscription.isAcknowledged = true;
+    subscription.refusal = undefined;
+    this.#confirmations.resolveTopic(topic, { acknowledged: true });
+  }
+
+  #refuse(topic: string, { n, kind, code, reason, count }: Partial<Record<string, unknown>>): void {
+    const what = kind === 'publish' ? 'publishing' : 'subscribing';
+    const message = `the hub refused ${what} to "${topic}": ${String(code)}: ${String(reason)}`;
+    const more = typeof count === 'number' && count > 1 ? { dropped: count - 1 } : {};
+    const error = new PubSubError(refusalCode(code), message, more);
+    if (kind !== 'publish' && !this.#takeBack(topic, n, error)) return;
+    this.raise(error);
+  }
+
+  /** A refusal without a number takes back what was active; whether it is about a topic of ours. */
+  #takeBack(topic: string, n: unknown, error: PubSubError): boolean {
+    const subscription = this.#subscriptions.get(topic);
+    if (subscription === undefined || (n === undefined ? !subscription.isAcknowledged : n !== subscription.n))
+      return false;
     subscription.refusal = error;
     this.#confirmations.rejectTopic(topic, () => error);
+    return true;
+  }
+
+  #die(): void {
+    const message = 'the hub is silent for two and a half heartbeats; the socket is yours, so it is not opened again';
+    const error = new PubSubError('ERR_TIMED_OUT', message);
+    this.raise(error);
+    this.ended({ code: 1006, reason: 'no byte came for 2.5 heartbeats', error });
   }
 
   #malformed(): void {

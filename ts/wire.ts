@@ -14,8 +14,8 @@ export function controlText(type: string, payload: object): string {
   return envelopeText(type, '', JSON.stringify(payload));
 }
 
-/** The hello of a spoke that has no features. */
-export const HELLO: string = controlText('__hello', { version: 1, role: 'spoke', features: [] });
+/** The hello of a spoke: it answers `__ping`, and asks by it where it has no pings of a transport. */
+export const HELLO: string = controlText('__hello', { version: 1, role: 'spoke', features: ['ping'] });
 
 export function subscribeText(topic: string, n: number): string {
   return controlText('__subscribe', { topic, n });

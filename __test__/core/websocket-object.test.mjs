@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { createEvent } from '../../dist/index.js';
 import { overWebSocket } from '../../dist/websocket-object.js';
 
-const HELLO = '{"type":"__hello","id":"","payload":{"version":1,"role":"spoke","features":[]}}';
+const HELLO = '{"type":"__hello","id":"","payload":{"version":1,"role":"spoke","features":["ping"]}}';
 const HUB_HELLO = '{"type":"__hello","id":"","payload":{"version":1,"role":"hub","features":[]}}';
 
 class FakeSocket extends EventTarget {
@@ -235,4 +235,90 @@ test('a signal closes the target', async () => {
   controller.abort();
   assert.equal((await spoke.closed).code, 1000);
   assert.equal(overWebSocket(new FakeSocket(), { signal: controller.signal }).state, 'closing');
+});
+
+const NATIVE_HUB = HUB_HELLO.replace('[]', '["ping"]');
+
+test('a refusal says how often it stands for, and one without a number takes an active topic back', async () => {
+  const socket = new FakeSocket();
+  const spoke = overWebSocket(socket);
+  const errors = [];
+  spoke.addEventListener('error', ({ detail }) => errors.push([detail.code, detail.dropped]));
+  spoke.addEventListener('a:b', () => {});
+  await turn();
+  socket.receive(NATIVE_HUB);
+  const refused = (payload) =>
+    socket.receive(
+      JSON.stringify({ type: '__refused', id: '', payload: { code: 'FORBIDDEN', reason: '', ...payload } }),
+    );
+  refused({ topic: 'a:b', kind: 'subscribe' });
+  socket.receive('{"type":"__subscribed","id":"","payload":{"topic":"a:b","n":1}}');
+  assert.deepEqual(await spoke.ready('a:b'), { acknowledged: true }, 'what was not active could not be taken back');
+  refused({ topic: 'a:b', kind: 'subscribe' });
+  await assert.rejects(spoke.ready('a:b'), { code: 'ERR_FORBIDDEN' });
+  refused({ topic: 'x:', kind: 'publish', count: 5 });
+  assert.deepEqual(errors, [
+    ['ERR_FORBIDDEN', undefined],
+    ['ERR_FORBIDDEN', 4],
+  ]);
+  await spoke.close();
+});
+
+test('pings of a hub are answered with what they carried, if that is short', async () => {
+  const socket = new FakeSocket();
+  const spoke = overWebSocket(socket);
+  await turn();
+  socket.receive(NATIVE_HUB);
+  socket.sent = [];
+  for (const t of [7, 'x', 'x'.repeat(33), {}])
+    socket.receive(JSON.stringify({ type: '__ping', id: '', payload: { t } }));
+  const pong = (t) => `{"type":"__pong","id":"","payload":{"t":${t}}}`;
+  assert.deepEqual(socket.sent, [pong(7), pong('"x"')]);
+  socket.bufferedAmount = 1 << 20;
+  socket.receive('{"type":"__ping","id":"","payload":{"t":8}}');
+  assert.equal(socket.sent.length, 2, 'a hub that does not read gets no more answers');
+  await spoke.close();
+});
+
+test('a hub that falls silent is asked, and dead after two and a half heartbeats', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  let now = 0;
+  t.mock.method(performance, 'now', () => now);
+  const pass = (ms) => {
+    for (let passed = 0; passed < ms; passed += 25) {
+      now += 25;
+      t.mock.timers.tick(25);
+    }
+  };
+  const socket = new FakeSocket();
+  const spoke = overWebSocket(socket, { heartbeatMs: 100 });
+  const codes = [];
+  spoke.addEventListener('error', ({ detail }) => codes.push(detail.code));
+  await turn();
+  socket.receive(NATIVE_HUB);
+  socket.sent = [];
+  pass(100);
+  assert.equal(JSON.parse(socket.sent[0]).type, '__ping');
+  socket.receive('{"type":"__pong","id":"","payload":{"t":1}}');
+  pass(240);
+  assert.equal(spoke.state, 'open');
+  // A thread that was blocked finds its timer before what has come meanwhile.
+  now += 10_000;
+  t.mock.timers.tick(25);
+  assert.equal(spoke.state, 'open');
+  pass(300);
+  assert.equal((await spoke.closed).error.code, 'ERR_TIMED_OUT');
+  assert.deepEqual(codes, ['ERR_TIMED_OUT']);
+});
+
+test('a hub that answers no pings is not asked and never dead', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  const socket = new FakeSocket();
+  const spoke = overWebSocket(socket, { heartbeatMs: 100 });
+  await turn();
+  socket.receive(HUB_HELLO);
+  socket.sent = [];
+  t.mock.timers.tick(100_000);
+  assert.deepEqual([spoke.state, socket.sent], ['open', []]);
+  await spoke.close();
 });

@@ -27,7 +27,9 @@ for (const { limit, value, path, name } of rows) {
 test('the table has every bound of engine/src/model/limits.rs', () => {
   const source = read('engine/src/model/limits.rs');
   const constants = [...source.matchAll(/pub const (\w+):/g)].map(([, name]) => name);
-  const fields = [...source.slice(source.indexOf('impl Default for Limits')).matchAll(/\b([a-z_]+): (?:\d|Duration|None)/g)];
+  const fields = [
+    ...source.slice(source.indexOf('impl Default for Limits')).matchAll(/\b([a-z_]+): (?:\d|Duration|None)/g),
+  ];
   const names = [...constants, ...fields.map(([, name]) => name)];
   assert.ok(names.length >= 17, `found ${names.join(', ')}`);
   const listed = rows.filter(({ path }) => path === 'engine/src/model/limits.rs').map(({ name }) => name);
@@ -40,13 +42,7 @@ test('the table has every bound of engine/src/model/limits.rs', () => {
 test('defaults in the comments of ts/ are those of the table', () => {
   const documented = new Map(rows.map(({ limit, value }) => [/^`(?:\w+\.)?(\w+)`/.exec(limit)?.[1], Number(value)]));
   let compared = 0;
-  for (const file of [
-    'limits',
-    'hub-options',
-    'spoke-options',
-    'websocket-object',
-    'subscription',
-  ]) {
+  for (const file of ['limits', 'hub-options', 'spoke-options', 'websocket-object', 'subscription']) {
     const comments = read(`ts/${file}.ts`).matchAll(/Default (\d+(?: \d{3})*)( MiB)?[^*]*\*\/\s+readonly (\w+)\?/g);
     for (const [, digits, mebi, option] of comments) {
       if (!documented.has(option)) continue;

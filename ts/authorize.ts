@@ -89,8 +89,8 @@ export class Doorman {
   async judge(token: number, facts: PeerFacts): Promise<NativeVerdict | undefined> {
     this.#guests.set(token, undefined);
     try {
-      const verdict = this.#read(token, facts, await this.#authorize.connect(toInfo(facts)));
-      return this.#guests.has(token) ? verdict : undefined;
+      const answer = await this.#authorize.connect(toInfo(facts));
+      return this.#guests.has(token) ? this.#read(token, facts, answer) : undefined;
     } catch (error) {
       this.#guests.delete(token);
       throw error;
@@ -127,7 +127,7 @@ export class Doorman {
   }
 
   #admit(token: number, guest: Guest, lists: NativeGrants): NativeVerdict {
-    if (this.#guests.has(token)) this.#guests.set(token, guest);
+    this.#guests.set(token, guest);
     return { grants: guest.identity === undefined ? lists : { ...lists, identity: guest.identity } };
   }
 }

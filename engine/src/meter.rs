@@ -85,6 +85,9 @@ impl PerMinute {
     }
 }
 
+/// Malformed messages of one link are told of so often. Source: the contract.
+pub(crate) const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Lets something be told once per interval, with how often it happened.
 #[derive(Debug, Default)]
 pub(crate) struct Pacer {

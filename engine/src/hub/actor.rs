@@ -25,12 +25,11 @@ use super::linger::{LINGER_TURNS, Linger};
 use super::{Op, Shared, count};
 use crate::delivery::{Failure, Notice};
 use crate::mailbox::Batch;
-use crate::meter::ErrorMeter;
+use crate::meter::{COMPLAINT_INTERVAL, ErrorMeter};
 use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan};
 use crate::route::ConnKey;
 use crate::wire::frame::Framing;
 use permits::REFUSAL_INTERVAL;
-use speech::COMPLAINT_INTERVAL;
 
 /// How long a peer may take to answer our close frame. Source: none, a guess.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);

@@ -22,7 +22,7 @@ use super::{Op, PeerKind, WRITE_BYTES, count};
 use crate::inbound;
 use crate::link::Link;
 use crate::mailbox::Batch;
-use crate::meter::PerMinute;
+use crate::meter::{COMPLAINT_INTERVAL, Pacer, PerMinute};
 use crate::model::{CloseCode, CloseReason, ErrorKind};
 use crate::wire::control::{self, Role};
 
@@ -96,6 +96,7 @@ pub(super) struct Session<'a> {
     hub_answers_pings: bool,
     last_ping: Instant,
     malformed: PerMinute,
+    complaints: Pacer,
     close_sent: bool,
     timer: Option<Pin<Box<Sleep>>>,
     end: Option<(CloseReason, ErrorKind)>,
@@ -133,6 +134,7 @@ impl<'a> Session<'a> {
             hub_answers_pings: false,
             last_ping: now,
             malformed: PerMinute::default(),
+            complaints: Pacer::default(),
             close_sent: false,
             timer: None,
             end: None,
@@ -311,6 +313,8 @@ impl<'a> Session<'a> {
             self.end = closing.reason().map(|reason| (reason, ErrorKind::Closed));
         }
         self.spoke.report_dropped();
+        let complaints = self.complaints.take_due(now, COMPLAINT_INTERVAL);
+        self.complain(complaints);
         self.spoke.tell_due_errors();
     }
 
@@ -331,7 +335,9 @@ impl<'a> Session<'a> {
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let closing = self.spoke.shared.closing.deadline();
-        let deadlines = [self.hello_deadline, closing, self.spoke.meter.next_due(), Some(self.next_heartbeat)];
+        let complaints = self.complaints.due_at(COMPLAINT_INTERVAL);
+        let deadlines =
+            [self.hello_deadline, closing, self.spoke.meter.next_due(), complaints, Some(self.next_heartbeat)];
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
             return Poll::Pending;
         };
@@ -348,6 +354,8 @@ impl<'a> Session<'a> {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let _too_late = self.link.writer.poll_close(&mut cx, reason.code, &reason.reason);
         self.spoke.shared.mailbox.release(self.out_cost);
+        let complaints = self.complaints.take_rest();
+        self.complain(complaints);
         if let Some((batch, ops)) = self.next.take() {
             self.spoke.take_ops(&batch.text, ops);
         }

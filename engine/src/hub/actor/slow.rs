@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::{HubActor, LINGER};
+use super::{CLOSE_GRACE, HubActor};
 use crate::delivery::Notice;
 use crate::hub::connection::{Connection, contained};
 use crate::hub::count;
@@ -114,6 +114,7 @@ impl HubActor {
         self.shared.delivery.notice(Notice::Backpressure { connection: key.to_bits(), buffered });
         let reason =
             CloseReason::new(CloseCode::TOO_SLOW, format!("{} events dropped: read too slowly", dropped.messages));
-        self.begin_close(slot, reason, LINGER, true);
+        // It may be only late, and should read why it was cut: the rest of a frame and the reason are little to keep.
+        self.begin_close(slot, reason, CLOSE_GRACE, true);
     }
 }

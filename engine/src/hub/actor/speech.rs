@@ -1,19 +1,17 @@
 //! What connections say besides events, and the answers.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{HubActor, LINGER};
 use crate::delivery::Notice;
 use crate::hub::count;
 use crate::inbound::Inbound;
 use crate::mailbox::lock;
+use crate::meter::COMPLAINT_INTERVAL;
 use crate::model::{CloseCode, CloseReason, ErrorKind};
 use crate::route::ConnKey;
 use crate::route::router::Subscription;
 use crate::wire::control::{self, Control, Role};
-
-/// Malformed messages of one link are told of so often. Source: the contract.
-pub(super) const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 
 impl HubActor {
     pub(super) fn inbound(&mut self, key: ConnKey, inbound: &Inbound) {

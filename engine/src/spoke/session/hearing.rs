@@ -11,6 +11,7 @@ use rand::RngExt;
 use super::{Phase, Session, now_ms};
 use crate::delivery::{Direction, Failure, Gap, GapCause, Notice};
 use crate::inbound::Inbound;
+use crate::meter::COMPLAINT_INTERVAL;
 use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan};
 use crate::spoke::{PeerKind, count};
 use crate::wire::control::{self, Control};
@@ -136,7 +137,8 @@ impl Session<'_> {
     /// The hub has received what was sent before it was asked for a topic that it answers now.
     pub(super) fn prove_answered(&mut self, n: Option<u64>) {
         let Some(n) = n else { return };
-        while let Some((_, sent)) = self.asked.pop_front_if(|(asked, _)| *asked <= n) {
+        while let Some(&(_, sent)) = self.asked.front().filter(|(asked, _)| *asked <= n) {
+            self.asked.pop_front();
             self.prove(sent);
         }
     }
@@ -173,12 +175,22 @@ impl Session<'_> {
         count(&self.spoke.shared.counters.malformed, 1);
         self.take_for_plain();
         let max = self.spoke.shared.config.limits.max_malformed_per_minute;
-        let is_too_much = self.malformed.count(Instant::now()) > max;
-        self.spoke.raise(ErrorKind::Malformed, what, 1);
+        let now = Instant::now();
+        let is_too_much = self.malformed.count(now) > max;
+        if let Some(times) = self.complaints.count(now, COMPLAINT_INTERVAL, 1) {
+            self.spoke.raise(ErrorKind::Malformed, what, times);
+        }
         if is_too_much {
             let reason = CloseReason::new(CloseCode::POLICY, format!("more than {max} malformed messages in a minute"));
             self.write_last_frame(&reason);
             self.end = Some((reason, ErrorKind::Malformed));
+        }
+    }
+
+    /// Tells of malformed messages that came too often to be told of at once.
+    pub(super) fn complain(&mut self, times: Option<u64>) {
+        if let Some(times) = times {
+            self.spoke.raise(ErrorKind::Malformed, "more messages of the hub that are no envelopes".into(), times);
         }
     }
 

@@ -1,5 +1,6 @@
 // All tests: installs npm packages, builds, then type tests, cargo's tests and node:test, whose own summaries come last.
-// Never touches the system. Usage: node scripts/test.mjs [--only types|rust|js] [part of a test file's path …]
+// Never touches the system. Usage: node scripts/test.mjs [--only types|rust|js] [--release] [part of a test file's path …]
+// With --release the addon is the optimized one, as it is shipped.
 import { existsSync, readdirSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import { build } from './build.mjs';
@@ -12,8 +13,8 @@ const fileTimeoutMs = 300_000;
 /** Test files at the same time: the soak tests want a core for themselves. */
 const concurrency = 2;
 
-/** @param {{ only?: 'types' | 'rust' | 'js', filters?: readonly string[] }} [options] */
-export function test({ only, filters = [] } = {}) {
+/** @param {{ only?: 'types' | 'rust' | 'js', release?: boolean, filters?: readonly string[] }} [options] */
+export function test({ only, release = false, filters = [] } = {}) {
   const failures = [];
   const step = (name, work) => {
     if (only !== undefined && only !== name) return;
@@ -25,7 +26,7 @@ export function test({ only, filters = [] } = {}) {
       failures.push(name);
     }
   };
-  if (only !== 'rust') build();
+  if (only !== 'rust') build({ release });
   step('types', typeTests);
   step('rust', rustTests);
   step('js', () => javaScriptTests(filters));
@@ -67,9 +68,9 @@ function testFiles(folder) {
 }
 
 whenStarted(import.meta.url, (args) => {
-  const { options, rest } = parse(args, { '--only': 'value' });
+  const { options, rest } = parse(args, { '--only': 'value', '--release': 'flag' });
   const only = options['--only'];
   if (![undefined, 'types', 'rust', 'js'].includes(only))
-    throw new Failure('usage: npm test -- [--only types|rust|js] [part of a path …]', 2);
-  test({ only, filters: rest });
+    throw new Failure('usage: npm test -- [--only types|rust|js] [--release] [part of a path …]', 2);
+  test({ only, release: options['--release'], filters: rest });
 });

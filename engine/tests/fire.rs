@@ -532,6 +532,41 @@ async fn who_publishes_faster_than_allowed_is_read_more_slowly_and_loses_nothing
     .await;
 }
 
+#[tokio::test]
+async fn a_publisher_that_floods_a_relay_is_paced_and_nobody_who_reads_is_cut_for_it() {
+    const EVENTS: usize = 3000;
+    within(async {
+        for via in EVERY_WAY {
+            let net = Net::start(HubConfig { max_buffered: 256 << 10, ..relaying() }, via).await;
+            let mut readers = Vec::new();
+            for _ in 0..4 {
+                let mut reader = net.subscriber(&["a:"]).await;
+                readers.push(tokio::spawn(async move { payloads_of(&reader.texts(EVENTS).await) }));
+            }
+            let mut publisher = net.peer().await;
+            let filler = "x".repeat(4000);
+            for n in 0..EVENTS {
+                publisher.send(&event("a", "", &format!("[{n},\"{filler}\"]"))).await;
+            }
+            for reader in readers {
+                let heard = reader.await.expect("no panic");
+                assert!(heard.iter().enumerate().all(|(n, payload)| payload.starts_with(&format!("[{n},"))));
+            }
+            assert_eq!((net.hub.stats().slow_consumers, net.hub.stats().dropped), (0, 0));
+        }
+    })
+    .await;
+}
+
+fn relaying() -> HubConfig {
+    HubConfig { relay: true, ..HubConfig::default() }
+}
+
+fn payloads_of(texts: &[String]) -> Vec<String> {
+    let payload_of = |text: &String| text.split_once(r#""payload":"#).expect("an event").1.to_owned();
+    texts.iter().map(payload_of).collect()
+}
+
 // ---- Losses that are told ------------------------------------------------------------------------------------------------------------
 
 #[tokio::test]

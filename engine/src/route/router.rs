@@ -171,6 +171,12 @@ impl Router {
         lost
     }
 
+    /// How many topics a connection is subscribed to.
+    #[must_use]
+    pub fn topic_count_of(&self, connection: ConnKey) -> usize {
+        self.positions.get(&connection).map_or(0, HashMap::len)
+    }
+
     /// Topics that a connection is subscribed to.
     #[must_use]
     pub fn topics_of(&self, connection: ConnKey) -> Vec<&str> {

@@ -20,7 +20,7 @@ const NOT_GRANTED: &str = "not granted to this connection";
 impl HubActor {
     /// A peer wants a topic that its grants do not allow. The application may still do so.
     pub(super) fn ask(&mut self, slot: usize, key: ConnKey, topic: &str, n: Option<u64>) {
-        let held = lock(&self.shared.router).topics_of(key).len();
+        let held = lock(&self.shared.router).topic_count_of(key);
         let max = self.shared.config.limits.max_topics_per_connection;
         let Some(connection) = &mut self.connections[slot] else { return };
         if let Some((_, latest)) = connection.asked.get_mut(topic) {

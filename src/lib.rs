@@ -12,4 +12,5 @@ mod publisher;
 mod runtime;
 mod spoke;
 mod text;
+mod trace;
 mod websocket;

@@ -7,6 +7,8 @@ use std::sync::{OnceLock, Weak};
 use napi::{Env, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use crate::trace;
+
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
 /// More threads cost round-trip time and gain nothing before there are shards. Source: measured, one thread wins on two cores.
@@ -18,6 +20,7 @@ pub(crate) fn handle() -> &'static Handle {
 }
 
 fn build() -> Runtime {
+    trace::begin();
     Builder::new_multi_thread()
         .worker_threads(threads())
         .thread_name("alkpubsub")

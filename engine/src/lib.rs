@@ -17,3 +17,13 @@ mod closing;
 mod inbound;
 mod mailbox;
 mod meter;
+
+/// The names under which the engine traces. Fields are names, sizes, codes and reasons; never payloads, headers or queries.
+pub mod trace {
+    /// Hubs and their connections.
+    pub const HUB: &str = "alkpubsub::hub";
+    /// Spokes and their links.
+    pub const SPOKE: &str = "alkpubsub::spoke";
+    /// Handshakes.
+    pub const WEBSOCKET: &str = "alkpubsub::websocket";
+}

@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 
 use super::fanout::{Lane, Segment};
 use super::halves::Halves;
-use crate::link::{LinkRead, LinkWrite};
+use crate::link::{Link, LinkRead, LinkWrite};
 use crate::meter::{Pacer, PerMinute};
 use crate::model::CloseReason;
 use crate::route::outbox::Cut;
@@ -131,6 +131,8 @@ pub(super) struct Closing {
 
 pub(super) struct Connection {
     pub(super) key: ConnKey,
+    /// Counts up over the life of the hub; never used twice.
+    pub(super) serial: u64,
     pub(super) shared: Arc<ConnShared>,
     writer: Box<dyn LinkWrite>,
     pub(super) framing: Framing,
@@ -161,9 +163,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(key: ConnKey, link: crate::link::Link, lane: usize, credit: Duration, now: Instant) -> Self {
+    pub(super) fn new(key: ConnKey, serial: u64, link: Link, lane: usize, credit: Duration, now: Instant) -> Self {
         Self {
             key,
+            serial,
             shared: Arc::new(ConnShared::new(now)),
             writer: link.writer,
             framing: link.framing,

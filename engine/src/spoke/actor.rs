@@ -12,6 +12,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
+use tracing::info;
 
 use super::gap::OpenGap;
 use super::session::{Session, SessionEnd};
@@ -22,6 +23,7 @@ use crate::link::{Connect, ConnectError, Destination, Link};
 use crate::mailbox::Batch;
 use crate::meter::ErrorMeter;
 use crate::model::{CloseCode, CloseReason, Error, ErrorKind, Limits};
+use crate::trace;
 
 /// Protocol errors in a row after which the other end is taken for something else. Source: the contract.
 const MAX_PROTOCOL_ERRORS: u32 = 3;
@@ -186,11 +188,9 @@ impl SpokeActor {
         self.attempt += 1;
         let jitter = backoff::delay(&policy, self.attempt, rand::rng().random());
         let delay = lost.delay.map_or(jitter, |asked| asked + jitter);
-        self.shared.delivery.notice(Notice::Reconnecting {
-            attempt: self.attempt,
-            delay_ms: delay.as_millis() as u64,
-            cause: lost.failure,
-        });
+        let (attempt, delay_ms) = (self.attempt, delay.as_millis() as u64);
+        info!(target: trace::SPOKE, attempt, delay_ms, cause = lost.failure.message, "reconnecting");
+        self.shared.delivery.notice(Notice::Reconnecting { attempt, delay_ms, cause: lost.failure });
         self.meanwhile(tokio::time::sleep(delay)).await
     }
 
@@ -418,6 +418,8 @@ impl SpokeActor {
     }
 
     fn finish(mut self, over: Over) {
+        let CloseReason { code, reason } = &over.reason;
+        info!(target: trace::SPOKE, code = code.0, reason, "closed");
         self.take_offline();
         let unsent = self.shared.mailbox.close();
         let left = self.held.len() as u64 + unsent;

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use tracing::warn;
+
 use super::HubActor;
 use crate::hub::loss::Loss;
 use crate::mailbox::lock;
 use crate::route::ConnKey;
+use crate::trace;
 use crate::wire::control;
 
 /// Topics of one `__gap`; more are told by further ones. Source: none, a guess: with the longest topics it is a message of 64 KiB.
@@ -13,6 +16,7 @@ const TOPICS_PER_GAP: usize = 64;
 
 impl HubActor {
     pub(super) fn tell_loss(&mut self, loss: &Loss) {
+        warn!(target: trace::HUB, from_ms = loss.from_ms, to_ms = loss.to_ms, "events dropped: no room");
         for (key, topics) in self.losers(loss) {
             let Some(slot) = self.live_slot(key) else { continue };
             if !self.connections[slot].as_ref().is_some_and(|connection| connection.is_native) {

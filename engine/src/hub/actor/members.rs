@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use tracing::debug;
+
 use super::{HubActor, LINGER};
 use crate::delivery::Notice;
 use crate::hub::connection::{Closing, Connection, Stage, is_panic};
@@ -15,6 +17,7 @@ use crate::link::{Admission, Link};
 use crate::mailbox::lock;
 use crate::model::{CloseCode, CloseReason, ErrorKind};
 use crate::route::{ConnKey, Permissions};
+use crate::trace;
 
 impl HubActor {
     pub(super) fn slot(&self, key: ConnKey) -> Option<usize> {
@@ -50,13 +53,15 @@ impl HubActor {
         let (grants, ticket) = admission.redeem();
         lock(&self.shared.router).grant(key, Permissions::compile(&grants));
         let peer = Box::new(link.peer.clone());
-        let connection = Connection::new(key, link, lane, self.shared.config.stall, now);
+        self.serial += 1;
+        let connection = Connection::new(key, self.serial, link, lane, self.shared.config.stall, now);
         lock(&self.shared.connections).insert(key, Arc::clone(&connection.shared));
         self.connections[slot] = Some(connection);
         self.lanes[lane].connections += 1;
-        self.serial += 1;
         self.shared.connection_count.store(self.open_connections(), Ordering::Relaxed);
         count(&self.shared.counters.accepted, 1);
+        let remote = peer.remote_address.map(tracing::field::display);
+        debug!(target: trace::HUB, connection = self.serial, transport = peer.transport, remote, "connected");
         self.shared.delivery.notice(Notice::Connection {
             connection: key.to_bits(),
             serial: self.serial,
@@ -296,6 +301,8 @@ impl HubActor {
             return;
         };
         count(&self.shared.counters.dropped, connection.cut().messages);
+        let CloseReason { code, reason } = &closing.reason;
+        debug!(target: trace::HUB, connection = connection.serial, code = code.0, reason, clean = closing.is_clean, "gone");
         connection.end(&mut Context::from_waker(Waker::noop()), &closing.reason);
         self.shared.delivery.notice(Notice::Disconnection {
             connection: connection.key.to_bits(),

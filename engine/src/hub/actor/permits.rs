@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tracing::debug;
+
 use super::{HubActor, LINGER};
 use crate::delivery::Notice;
 use crate::hub::count;
@@ -10,6 +12,7 @@ use crate::mailbox::lock;
 use crate::model::CloseReason;
 use crate::route::ConnKey;
 use crate::route::router::Subscription;
+use crate::trace;
 use crate::wire::control::{self, Refused};
 
 /// A peer is told of publications that were refused so often. Source: that of merged errors.
@@ -76,6 +79,7 @@ impl HubActor {
 
     fn forbid_subscription(&mut self, slot: usize, topic: &str, n: Option<u64>) {
         count(&self.shared.counters.refused, 1);
+        debug!(target: trace::HUB, connection = self.serial_of(slot), topic, "subscription refused");
         self.refuse_subscription(slot, topic, n, "FORBIDDEN", NOT_GRANTED);
     }
 
@@ -84,6 +88,10 @@ impl HubActor {
         if self.is_native(slot) {
             self.reply_text(slot, |text| control::write_refused(text, topic, Refused::Subscribe { n }, code, reason));
         }
+    }
+
+    fn serial_of(&self, slot: usize) -> Option<u64> {
+        self.connections[slot].as_ref().map(|connection| connection.serial)
     }
 
     fn is_native(&self, slot: usize) -> bool {
@@ -111,6 +119,8 @@ impl HubActor {
         let slot = run.from.slot();
         let Some(Some(connection)) = self.connections.get_mut(slot) else { return };
         connection.shared.count_received(run.total);
+        let (topic, times) = (&*connection.refused_topic, run.total);
+        debug!(target: trace::HUB, connection = connection.serial, topic, times, "publication refused");
         if !connection.is_native {
             return;
         }

@@ -3,11 +3,14 @@
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use tracing::warn;
+
 use super::{CLOSE_GRACE, HubActor};
 use crate::delivery::Notice;
 use crate::hub::connection::{Connection, contained};
 use crate::hub::count;
 use crate::model::{CloseCode, CloseReason};
+use crate::trace;
 
 /// One step of holding back for a slow reader. Source: `stall` is charged in these.
 const HOLD_STEP: Duration = Duration::from_millis(1);
@@ -111,6 +114,7 @@ impl HubActor {
         let dropped = connection.cut();
         count(&self.shared.counters.dropped, dropped.messages);
         count(&self.shared.counters.slow_consumers, 1);
+        warn!(target: trace::HUB, connection = connection.serial, buffered, dropped = dropped.messages, "cut: too slow");
         self.shared.delivery.notice(Notice::Backpressure { connection: key.to_bits(), buffered });
         let reason =
             CloseReason::new(CloseCode::TOO_SLOW, format!("{} events dropped: read too slowly", dropped.messages));

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use tracing::debug;
+
 use super::{HubActor, LINGER};
 use crate::delivery::Notice;
 use crate::hub::count;
@@ -11,6 +13,7 @@ use crate::meter::COMPLAINT_INTERVAL;
 use crate::model::{CloseCode, CloseReason, ErrorKind};
 use crate::route::ConnKey;
 use crate::route::router::Subscription;
+use crate::trace;
 use crate::wire::control::{self, Control, Role};
 
 impl HubActor {
@@ -74,6 +77,7 @@ impl HubActor {
             return count(&self.shared.counters.ignored_controls, 1);
         }
         connection.answers_pings = features.iter().any(|feature| feature == "ping");
+        debug!(target: trace::HUB, connection = connection.serial, "native");
         self.shared.delivery.notice(Notice::Hello { connection: connection.key.to_bits() });
         self.reply_text(slot, |text| control::write_hello(text, Role::Hub, &["ping"]));
     }
@@ -93,6 +97,7 @@ impl HubActor {
         let Some(connection) = &mut self.connections[slot] else {
             return;
         };
+        debug!(target: trace::HUB, connection = connection.serial, what, "malformed");
         let now = Instant::now();
         let is_too_much = connection.malformed.count(now) > max;
         match connection.complaints.count(now, COMPLAINT_INTERVAL, 1) {

@@ -7,6 +7,7 @@ use std::task::Context;
 use std::time::Instant;
 
 use rand::RngExt;
+use tracing::{info, warn};
 
 use super::{Phase, Session, now_ms};
 use crate::delivery::{Direction, Failure, Gap, GapCause, Notice};
@@ -14,6 +15,7 @@ use crate::inbound::Inbound;
 use crate::meter::COMPLAINT_INTERVAL;
 use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan};
 use crate::spoke::{PeerKind, count};
+use crate::trace;
 use crate::wire::control::{self, Control};
 
 fn refusal_kind(code: &str) -> ErrorKind {
@@ -258,6 +260,7 @@ impl Session<'_> {
             let shared = &self.spoke.shared;
             shared.bound.store(shared.config.max_pending, Ordering::Relaxed);
             let is_native = self.phase == Phase::Native;
+            info!(target: trace::SPOKE, reconnected = self.is_reconnected, native = is_native, "open");
             self.spoke.tell([Notice::Open { is_reconnected: self.is_reconnected, is_native }]);
             self.end_gap_if_over();
         }
@@ -273,6 +276,7 @@ impl Session<'_> {
         let (gap, text, spans) = gap.end(now_ms());
         count(&self.spoke.shared.counters.gaps, 1);
         count(&self.spoke.shared.counters.dropped, gap.dropped);
+        warn!(target: trace::SPOKE, cause = ?gap.cause, direction = ?gap.direction, topics = gap.topics.len(), "gap");
         self.spoke.tell([Notice::Gap(gap)]);
         for span in spans {
             if self.spoke.subscriptions.is_wanted(span.topic(&text)) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Uri};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tracing::debug;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::handshake::client::generate_request;
 use tungstenite::handshake::derive_accept_key;
@@ -13,6 +14,7 @@ use super::head::{self, HeadError};
 use super::tls::ClientTls;
 use crate::link::{BoxFuture, Connect, ConnectError, Destination, Link, Peer};
 use crate::model::{Error, ErrorKind, Limits};
+use crate::trace;
 use crate::transport::stream::{StreamReader, StreamWriter};
 use crate::wire::frame::Framing;
 
@@ -53,6 +55,7 @@ async fn dial(config: &ClientConfig, to: &Destination) -> Result<Link, ConnectEr
     let is_tls = uri.scheme_str() == Some("wss");
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
     let (request, key) = request(config, to).map_err(terminal)?;
+    debug!(target: trace::WEBSOCKET, host, port, tls = is_tls, "dialing");
     let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|error| {
         temporary(Error::with_source(ErrorKind::Connect, format!("cannot connect to {host}:{port}"), error))
     })?;

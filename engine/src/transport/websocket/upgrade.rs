@@ -9,11 +9,13 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::debug;
 
 use super::head::{self, HeadError};
 use super::server::{REFUSAL_GRACE, Server};
 use crate::link::{Admission, Peer, Refusal};
 use crate::model::CloseCode;
+use crate::trace;
 use crate::wire::frame::Framing;
 
 /// A request that was answered with 101.
@@ -178,6 +180,7 @@ async fn turn_away<S, T>(io: &mut S, answer: &Response<()>, denial: Denial) -> R
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    debug!(target: trace::WEBSOCKET, code = denial.code.0, why = denial.why, "turned away");
     write_head(io, answer).await?;
     let mut frame = Vec::new();
     Framing::WebSocketServer.write_close(&mut frame, denial.code, denial.why, [0; 4]);
@@ -195,6 +198,7 @@ async fn refuse<S, T>(io: &mut S, status: StatusCode, why: &str) -> Result<Optio
 where
     S: AsyncWrite + Unpin,
 {
+    debug!(target: trace::WEBSOCKET, status = status.as_u16(), why, "refused");
     let upgrade =
         if status == StatusCode::UPGRADE_REQUIRED { "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" } else { "" };
     let answer = format!(

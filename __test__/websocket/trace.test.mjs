@@ -38,7 +38,15 @@ test('nothing is told unasked', () => {
 for (const environment of [{ ALKPUBSUB_LOG: 'trace' }, { NODE_DEBUG: 'http, alkpubsub' }]) {
   test(`${JSON.stringify(environment)}: connections, refusals and their ends, and no secret`, () => {
     const text = told(environment);
-    for (const word of ['connected', 'native', 'subscription refused', 'publication refused', 'gone', 'dialing', 'open'])
+    for (const word of [
+      'connected',
+      'native',
+      'subscription refused',
+      'publication refused',
+      'gone',
+      'dialing',
+      'open',
+    ])
       assert.match(text, new RegExp(`alkpubsub::\\w+: ${word}`), word);
     assert.doesNotMatch(text, /s3cret/);
   });

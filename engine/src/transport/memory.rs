@@ -1,90 +1,38 @@
-//! Links inside a process: two byte pipes with length frames, so that tests and simulations go through the real wire.
+//! Links inside a process, with length frames, so that tests and simulations go through the real wire.
+//!
+//! A bare pair of ends; or a network of named nodes whose links can be cut, delayed, stalled and lost. Does not know who uses a link.
 
-use std::io::{self, IoSlice};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+mod link;
+mod network;
+mod pipe;
 
-use tokio::io::{DuplexStream, ReadHalf, WriteHalf, duplex, split};
+use std::sync::Arc;
 
-use super::stream::{StreamReader, StreamWriter};
-use crate::link::{BoxFuture, Connect, ConnectError, Destination, Link, LinkError, LinkRead, LinkWrite, Peer, Read};
-use crate::mailbox::lock;
-use crate::model::{CloseCode, CloseReason, Error, ErrorKind, Limits};
-use crate::wire::frame::{Framing, Item};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 
-/// Bytes on their way in each direction. Source: none, a guess: what a loopback socket holds.
-const PIPE_BYTES: usize = 64 << 10;
+use crate::link::{BoxFuture, Connect, ConnectError, Destination, Link, Peer};
+use crate::model::{Error, ErrorKind, Limits};
+use pipe::Pipe;
 
-/// The close code of one direction: byte pipes carry none.
-type Farewell = Arc<Mutex<Option<CloseReason>>>;
+pub use network::{Listening, MemoryNetwork, NetworkConnector};
+pub use pipe::Lag;
 
 /// Two ends of one link.
 #[must_use]
 pub fn pair(limits: &Limits) -> (Link, Link) {
-    let (left, right) = duplex(PIPE_BYTES);
-    let (to_left, to_right) = (Farewell::default(), Farewell::default());
-    let left = end(left, limits, Arc::clone(&to_left), Arc::clone(&to_right));
-    (left, end(right, limits, to_right, to_left))
-}
-
-fn end(stream: DuplexStream, limits: &Limits, to_us: Farewell, to_peer: Farewell) -> Link {
-    let (read, write) = split(stream);
-    let decoder = Framing::Length.peer_decoder(limits.max_message_bytes);
-    Link {
-        reader: Box::new(MemoryReader { inner: StreamReader::new(read, decoder, Vec::new()), to_us }),
-        writer: Box::new(MemoryWriter { inner: StreamWriter::new(write), to_peer }),
-        framing: Framing::Length,
-        peer: Peer { transport: "memory", ..Peer::default() },
-    }
-}
-
-struct MemoryReader {
-    inner: StreamReader<ReadHalf<DuplexStream>>,
-    to_us: Farewell,
-}
-
-impl LinkRead for MemoryReader {
-    fn poll_read(&mut self, cx: &mut Context<'_>, sink: &mut dyn FnMut(Item<'_>)) -> Poll<Result<Read, LinkError>> {
-        let read = self.inner.poll_read(cx, sink);
-        if matches!(read, Poll::Ready(Ok(Read::Ended)))
-            && let Some(farewell) = lock(&self.to_us).take()
-        {
-            sink(Item::Close(farewell.code, &farewell.reason));
-        }
-        read
-    }
-
-    fn held_bytes(&self) -> usize {
-        self.inner.held_bytes()
-    }
-}
-
-struct MemoryWriter {
-    inner: StreamWriter<WriteHalf<DuplexStream>>,
-    to_peer: Farewell,
-}
-
-impl LinkWrite for MemoryWriter {
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.inner.poll_write(cx, bytes)
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.inner.poll_flush(cx)
-    }
-
-    fn poll_close(&mut self, cx: &mut Context<'_>, code: CloseCode, reason: &str) -> Poll<io::Result<()>> {
-        if code != CloseCode::ABNORMAL {
-            lock(&self.to_peer).get_or_insert_with(|| CloseReason::new(code, reason));
-        }
-        self.inner.poll_close(cx, code, reason)
-    }
+    // Without lag nothing is rolled.
+    let pipe = || Arc::new(Pipe::new(Lag::default(), StdRng::seed_from_u64(0)));
+    let (to_left, to_right) = (pipe(), pipe());
+    let peer = || Peer { transport: "memory", ..Peer::default() };
+    let left = link::end(Arc::clone(&to_left), Arc::clone(&to_right), limits, peer());
+    (left, link::end(to_right, to_left, limits, peer()))
 }
 
 /// Takes the far end of a fresh link; false once nobody wants links any more.
 pub type Take = Arc<dyn Fn(Link) -> bool + Send + Sync>;
 
-/// Dials whoever takes links in the same process.
+/// Dials whoever takes links in the same process, with nothing between them that could fail.
 #[derive(Clone)]
 pub struct MemoryConnector {
     take: Take,

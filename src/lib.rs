@@ -6,6 +6,7 @@ mod convert;
 mod error;
 mod hub;
 mod inbox;
+mod memory;
 mod notice;
 mod port;
 mod publisher;

@@ -8,6 +8,7 @@ import type {
   NativeHubOptions,
   NativeHubPort,
   NativeListenOptions,
+  NativeNetwork,
   NativeSpokeOptions,
   NativeSpokePort,
 } from './port.js';
@@ -15,14 +16,19 @@ import type {
 /** A hub before `begin`: what makes its links is added to it. */
 export interface NativeHub extends NativeHubPort {
   listenWebSocket(options: NativeListenOptions): void;
+  joinMemory(network: NativeNetwork, name: string): void;
 }
 
 interface Binding {
   readonly NativeHub: new (options: NativeHubOptions) => NativeHub;
+  readonly NativeMemoryNetwork: new (seed: number) => NativeNetwork;
   webSocketSpoke(options: NativeSpokeOptions, client: NativeClientOptions): NativeSpokePort;
+  memorySpoke(options: NativeSpokeOptions, network: NativeNetwork, name: string, hubName: string): NativeSpokePort;
 }
 
 const binding = createRequire(import.meta.url)('../loader.cjs') as Binding;
 
 export const NativeHub: Binding['NativeHub'] = binding.NativeHub;
+export const NativeMemoryNetwork: Binding['NativeMemoryNetwork'] = binding.NativeMemoryNetwork;
+export const memorySpoke: Binding['memorySpoke'] = binding.memorySpoke;
 export const webSocketSpoke: Binding['webSocketSpoke'] = binding.webSocketSpoke;

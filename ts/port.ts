@@ -1,6 +1,6 @@
 // The shape that every native target class has: the border between this folder and src/. Types and constants only.
 // Decision record: docs/decisions/0001-first-path.md.
-// Invariant: whatever crosses here is a number, a string, or an object of a notice or of options.
+// Invariant: whatever crosses here is a number, a string, an object of a notice or of options, or a native object given back.
 
 import type { GapDetail } from './types.js';
 
@@ -141,6 +141,19 @@ export interface NativeHubPort extends NativePort {
 export interface NativeSpokePort extends NativePort {
   provide(token: number, url: string, headers: readonly (readonly [string, string])[]): void;
   decline(token: number, message: string): void;
+}
+
+/** A network inside the process: nodes are named by strings, times are whole milliseconds. */
+export interface NativeNetwork {
+  cut(a: string, b: string): void;
+  heal(a: string, b: string): void;
+  sever(a: string, b: string): void;
+  halfOpen(a: string, b: string): void;
+  setLag(delayMs: number, jitterMs: number): void;
+  setLagBetween(a: string, b: string, delayMs: number, jitterMs: number): void;
+  stall(node: string): void;
+  resume(node: string): void;
+  close(): void;
 }
 
 /** PEM texts and names; files were read already. */

@@ -1,4 +1,5 @@
-// The same package, with the same binary, in every runtime: a hub and a spoke exchange events, close, and the process ends by itself.
+// The same package, with the same binary, in every runtime: a hub and a spoke exchange events, over a socket and within a network inside
+// the process, close, and the process ends by itself.
 // Deno and Bun come from npm packages; where one has no binary for this machine its test is skipped, with CI=true it fails.
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
@@ -43,7 +44,8 @@ before(() => {
   const binaries = readdirSync(root).filter((name) => name.endsWith('.node'));
   assert.ok(binaries.length > 0, 'the addon is not built: run "npm run build"');
   for (const name of ['package.json', 'loader.cjs', ...binaries]) copyFileSync(join(root, name), join(target, name));
-  copyFileSync(new URL('smoke.mjs', import.meta.url), join(folder, 'smoke.mjs'));
+  for (const name of ['smoke.mjs', 'network.mjs'])
+    copyFileSync(new URL(name, import.meta.url), join(folder, name));
   writeFileSync(
     join(folder, 'package.json'),
     JSON.stringify({ type: 'module', dependencies: { '@alkdev/pubsub-native': '*' } }),
@@ -52,23 +54,33 @@ before(() => {
 
 after(() => rmSync(folder, { recursive: true, maxRetries: 5 }));
 
-for (const { name, commands, args } of runtimes) {
-  test(`hub and spoke in ${name}`, async (t) => {
-    const command = commands.find(runs);
-    if (command === undefined) {
-      assert.ok(!isCI, `${name} has no binary for this machine, and CI needs it`);
-      return t.skip(`${name} is not installed for this machine`);
-    }
-    const { code, stdout, stderr } = await finished(command, [...args, 'smoke.mjs']);
-    assert.equal(code, 0, `${stdout}${stderr}`);
+for (const runtime of runtimes) {
+  test(`hub and spoke in ${runtime.name}`, async (t) => {
     const payload = { text: 'gr\u00fc\u00df dich \u{1f600}', big: 2 ** 53 };
-    assert.deepEqual(JSON.parse(stdout), {
+    await prints(t, runtime, 'smoke.mjs', {
       greeting: { type: 'greeting', id: 'all', payload },
       answer: { type: 'answer', id: 'one', payload },
       spoke: 'closed',
       hub: 'closed',
     });
   });
+
+  test(`a network with a cut in ${runtime.name}`, async (t) => {
+    const expected = { heard: ['before', 'after'], topics: ['chat:1'], spoke: 'closed', hub: 'closed' };
+    await prints(t, runtime, 'network.mjs', expected);
+  });
+}
+
+/** The script prints this one object and ends by itself. */
+async function prints(t, { name, commands, args }, script, expected) {
+  const command = commands.find(runs);
+  if (command === undefined) {
+    assert.ok(!isCI, `${name} has no binary for this machine, and CI needs it`);
+    return t.skip(`${name} is not installed for this machine`);
+  }
+  const { code, stdout, stderr } = await finished(command, [...args, script]);
+  assert.equal(code, 0, `${stdout}${stderr}`);
+  assert.deepEqual(JSON.parse(stdout), expected);
 }
 
 function runs(command) {

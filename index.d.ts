@@ -26,6 +26,7 @@ export declare const errorCodes: {
     readonly ERR_REFUSED: 'the peer refused for a reason that this version does not know';
     readonly ERR_RESERVED_TYPE: 'types that begin with "__" belong to the protocol';
     readonly ERR_SLOW_CONSUMER: 'a subscription was not read fast enough and its queue was full';
+    readonly ERR_TIMED_OUT: 'the peer was silent for too long';
     readonly ERR_TOPIC_MISMATCH: 'the name of an event is not the topic of the envelope it carries';
 };
 
@@ -342,6 +343,8 @@ export interface WebSocketObjectOptions {
     readonly maxBufferedAmount?: number;
     /** Bytes that may wait in the open socket. Default 64 MiB. */
     readonly maxPendingBytes?: number;
+    /** Milliseconds between signs of life; a hub that is silent for two and a half of them is dead. Default 10 000. */
+    readonly heartbeatMs?: number;
     /** Own listeners hear what is dispatched here. Default false. */
     readonly echo?: boolean;
 }
@@ -597,3 +600,62 @@ export interface WebSocketServerOptions<TEvent extends TypedEvent = AnyEvent> ex
  * ```
  */
 export declare function createWebSocketServerEventTarget<TEvent extends TypedEvent = AnyEvent>(options: WebSocketServerOptions<TEvent>): HubEventTarget<TEvent>;
+
+// ==== @alkdev/pubsub-native/testing ===============================================================================================
+
+export { HubLimits }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { HubOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { HubEventTarget }; // see @alkdev/pubsub-native/event-target-websocket-server
+/**
+ * Makes a network without nodes.
+ *
+ * ```js
+ * const network = createNetwork();
+ * const hub = network.hub('hub');
+ * const spoke = network.spoke('alice', hub, { reconnect: { maxDelayMs: 50 } });
+ * await spoke.ready();
+ * network.cut('alice', 'hub');
+ * ```
+ */
+export declare function createNetwork(options?: NetworkOptions): Network;
+
+/**
+ * Hubs and spokes in one process, and what befalls the links between them. Two nodes are a spoke and its hub, in any order. Names that are
+ * not known, and pairs that have no link, throw `ERR_INVALID_OPTION`. A fault takes effect at once; targets hear of it a moment later.
+ */
+export interface Network extends AsyncDisposable {
+    readonly seed: number;
+    /** Makes a hub. The name of a closed one may be used again: its spokes come back to the new one. */
+    hub<TEvent extends TypedEvent = AnyEvent>(name: string, options?: HubOptions<TEvent>): HubEventTarget<TEvent>;
+    /** Makes a spoke of a hub of this network. */
+    spoke<TEvent extends TypedEvent = AnyEvent>(name: string, hub: NetworkNode, options?: SpokeOptions): NativeTarget<TEvent>;
+    /** Breaks the link and refuses new ones until `heal`. What has arrived at an end is still read there; what is on its way is lost. */
+    cut(a: NetworkNode, b: NetworkNode): void;
+    /** Ends `cut` and `halfOpen`. A link that was half-open breaks. */
+    heal(a: NetworkNode, b: NetworkNode): void;
+    /** Breaks the link once; a new one can be made at once. */
+    sever(a: NetworkNode, b: NetworkNode): void;
+    /** Lets bytes vanish in both directions without a word, until `heal`: only heartbeats find it. Attempts to connect get no answer. */
+    halfOpen(a: NetworkNode, b: NetworkNode): void;
+    /** What is sent from now on takes `delayMs` and a random part of `jitterMs`, between nodes that have no lag of their own. */
+    lag(delayMs: number, jitterMs?: number): void;
+    /** The same between a spoke and its hub; holds before the lag of the network. */
+    lag(a: NetworkNode, b: NetworkNode, delayMs: number, jitterMs?: number): void;
+    /** The node neither takes nor gives bytes until `resume`, as a process that was stopped. Nothing is lost by that alone. */
+    stall(node: NetworkNode): void;
+    /** Ends `stall`. */
+    resume(node: NetworkNode): void;
+    /** Closes all hubs and spokes at once, without writing what waits. Faults do nothing afterwards. Never rejects; the same promise each time. */
+    close(): Promise<void>;
+}
+
+/** A node of a network: its name, or the hub or spoke at it. */
+export type NetworkNode = string | EventTarget;
+
+export interface NetworkOptions {
+    /** Decides every random part of a lag. Default: a random one; `network.seed` has it. */
+    readonly seed?: number;
+}
+
+export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-websocket-client
+export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-websocket-client

@@ -51,12 +51,8 @@ function render(folder) {
   const modules = new ModuleTable(folder);
   /** Declaration → the entry point whose section has it. */
   const printed = new Map();
-  return (
-    head +
-    entryPoints()
-      .map((entry) => renderEntry(entry, modules, printed))
-      .join('')
-  );
+  const sections = entryPoints().map((entry) => renderEntry(entry, modules, printed));
+  return `${(head + sections.join('')).trimEnd()}\n`;
 }
 
 function renderEntry({ name, file }, modules, printed) {

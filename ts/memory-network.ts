@@ -20,8 +20,8 @@ export interface NetworkOptions {
 export type NetworkNode = string | EventTarget;
 
 /**
- * Hubs and spokes in one process, and what befalls the links between them. A fault names a spoke and its hub, in any order; one of `cut`
- * and its kin holds for links that are made later, too. Names that are not known, and pairs without a link, throw `ERR_INVALID_OPTION`.
+ * Hubs and spokes in one process, and what befalls the links between them. Two nodes are a spoke and its hub, in any order. Names that are
+ * not known, and pairs that have no link, throw `ERR_INVALID_OPTION`. A fault takes effect at once; targets hear of it a moment later.
  */
 export interface Network extends AsyncDisposable {
   readonly seed: number;
@@ -185,7 +185,9 @@ class MemoryNetwork implements Network {
     const place = this.#places.get(name);
     if (place === undefined || place.target.state === 'closing' || place.target.state === 'closed') return;
     const kind = place.hub === undefined ? 'hub' : 'spoke';
-    throw invalidOption(`${quote(name)} is taken by a ${kind} that is ${place.target.state}; close it first`);
+    throw invalidOption(
+      `${quote(name)} is taken by a ${kind} that is ${place.target.state}${this.#withSeed()}; close it first`,
+    );
   }
 
   #nameOf(node: NetworkNode): string {

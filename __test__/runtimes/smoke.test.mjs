@@ -44,8 +44,7 @@ before(() => {
   const binaries = readdirSync(root).filter((name) => name.endsWith('.node'));
   assert.ok(binaries.length > 0, 'the addon is not built: run "npm run build"');
   for (const name of ['package.json', 'loader.cjs', ...binaries]) copyFileSync(join(root, name), join(target, name));
-  for (const name of ['smoke.mjs', 'network.mjs'])
-    copyFileSync(new URL(name, import.meta.url), join(folder, name));
+  for (const name of ['smoke.mjs', 'network.mjs']) copyFileSync(new URL(name, import.meta.url), join(folder, name));
   writeFileSync(
     join(folder, 'package.json'),
     JSON.stringify({ type: 'module', dependencies: { '@alkdev/pubsub-native': '*' } }),

@@ -296,14 +296,27 @@ describe('stall', () => {
       await b.heard.reaches(published);
       return tooSlow.length > 0;
     }, 'the hub gives up on a');
-    assert.deepEqual([tooSlow.entries, (await gone).code], [['/a'], 1013]);
     const gap = next(a.spoke, 'gap');
     network.resume('a');
     const { cause, topics } = await gap;
     assert.deepEqual([cause, topics], ['slow-consumer', ['t:1']]);
+    assert.deepEqual([tooSlow.entries, (await gone).code], [['/a'], 1013]);
     assert.ok(a.heard.length < published, 'what was dropped was lost');
     publish(hub, 'again');
     await a.heard.has(({ payload }) => payload === 'again');
+  });
+
+  test('a node that is stalled for longer than its links may be silent is taken for dead, and takes them for dead', async (t) => {
+    const network = makeNetwork(t);
+    const limits = { heartbeatMs: 400 };
+    const hub = network.hub('hub', { limits });
+    const { spoke } = await makeListener(network, 'a', hub, { limits });
+    const [gone, lost] = [next(hub, 'disconnection'), next(spoke, 'reconnecting')];
+    network.stall('a');
+    assert.deepEqual([(await gone).code, (await lost).cause.code], [1006, 'ERR_TIMED_OUT']);
+    const gap = next(spoke, 'gap');
+    network.resume('a');
+    await gap;
   });
 
   test('a stalled hub answers nobody, and its spokes wait', async (t) => {
@@ -374,8 +387,8 @@ describe('seed and misuse', () => {
     misuse(() => network.spoke('c', 'nobody'), `no node "nobody" in this network ${known}`);
     misuse(() => network.stall(undefined), `no target of this network ${known}`);
     misuse(() => network.spoke('c', 'a'), '"a" is a spoke (seed 7); expected a hub of this network');
-    misuse(() => network.hub('hub'), `"hub" is taken by a hub that is ${hub.state}; close it first`);
-    misuse(() => network.spoke('a', 'hub'), '"a" is taken by a spoke that is connecting; close it first');
+    misuse(() => network.hub('hub'), `"hub" is taken by a hub that is ${hub.state} (seed 7); close it first`);
+    misuse(() => network.spoke('a', 'hub'), '"a" is taken by a spoke that is connecting (seed 7); close it first');
     misuse(() => network.hub(''), 'name must be a non-empty string, got ""');
     const pair = '(seed 7): expected a spoke and its hub';
     misuse(() => network.cut('a', 'b'), `"a" is a spoke of "hub", "b" is a spoke of "hub" ${pair}`);

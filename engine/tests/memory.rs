@@ -444,6 +444,12 @@ async fn an_end_that_has_gone_is_heard_of_late_and_never_before_its_last_words()
         tokio::time::sleep(Duration::from_millis(2)).await;
         assert_eq!(near.try_write(b"x"), Poll::Ready(Err(IoErrorKind::BrokenPipe)));
         assert_eq!((near.next().await, near.next().await), (text("last words"), Seen::Close(1013, "too slow".into())));
+        let (mut near, mut far) = joined(&network, &door).await;
+        far.say("last words");
+        network.set_lag(Lag::default());
+        drop(far);
+        near.say("less lag changes nothing about what is on its way");
+        assert_eq!((near.next().await, near.next().await), (text("last words"), Seen::Ended));
     })
     .await;
 }
@@ -506,6 +512,7 @@ async fn what_is_on_its_way_when_a_link_breaks_is_lost() {
         near.say("there in time");
         tokio::time::sleep(Duration::from_millis(60)).await;
         near.say("on its way");
+        near.close(4000, "as this is");
         tokio::time::sleep(Duration::from_millis(60)).await;
         network.sever("a", "b");
         assert_eq!(far.next().await, text("there in time"));

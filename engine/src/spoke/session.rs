@@ -285,7 +285,10 @@ impl<'a> Session<'a> {
             self.last_read_ms = now_ms();
             let mut ops = std::mem::take(&mut read.ops);
             for op in ops.drain(..) {
-                if let Op::Read(inbound) = op {
+                // What came behind the end of the link is not acted on.
+                if let Op::Read(inbound) = op
+                    && self.end.is_none()
+                {
                     self.on_inbound(inbound, &read.text);
                 }
             }

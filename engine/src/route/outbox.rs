@@ -145,7 +145,7 @@ impl Outbox {
     pub fn cut(&mut self) -> Cut {
         let rest: Vec<u8> = self.bytes().take(self.frame_rest).collect();
         let dropped = Cut { messages: self.messages_after(rest.len()), bytes: self.len - rest.len() };
-        self.chunks.clear();
+        self.chunks = VecDeque::new();
         self.written = 0;
         self.len = 0;
         self.push_copy(&rest);
@@ -247,6 +247,7 @@ mod tests {
         outbox.advance(12);
         assert_eq!(outbox.cut(), Cut { messages: 1, bytes: 12 });
         assert!(outbox.is_empty());
+        assert_eq!(outbox.chunks.capacity(), 0, "empty, it holds no memory");
     }
 
     #[test]

@@ -67,8 +67,8 @@ pub enum Subscription {
 /// Names a topic until somebody leaves a topic: places are given to others then, and may move together.
 pub type TopicId = u32;
 
-/// Places that are kept although they are empty. Source: none, a guess: some 80 KiB.
-const KEPT_PLACES: usize = 1024;
+/// Places that are kept although they are empty. Source: none, a guess: some 20 KiB.
+const KEPT_PLACES: usize = 256;
 
 #[derive(Debug, Default)]
 struct Topic {

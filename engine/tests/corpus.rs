@@ -52,6 +52,11 @@ fn controls_replay() {
 }
 
 #[test]
+fn permissions_replay() {
+    replay("permissions");
+}
+
+#[test]
 fn the_router_replays() {
     replay("router");
 }

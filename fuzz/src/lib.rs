@@ -9,16 +9,18 @@ pub mod frames;
 pub mod json;
 pub mod memory;
 pub mod outbox;
+pub mod permissions;
 pub mod router;
 
 /// A check: what it is fed may be anything.
 pub type Check = fn(&[u8]);
 
 /// Every target and its check; the corpus of each stands in `corpus/<name>`.
-pub const TARGETS: [(&str, Check); 5] = [
+pub const TARGETS: [(&str, Check); 6] = [
     ("frames", frames::check),
     ("envelopes", envelopes::check),
     ("controls", controls::check),
+    ("permissions", permissions::check),
     ("router", router::check),
     ("outbox", outbox::check),
 ];

@@ -5,6 +5,8 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
+use alkpubsub_engine::model::{Allowed, Grants};
+use alkpubsub_engine::route::permissions::{Action, Permissions};
 use alkpubsub_engine::route::router::Subscription;
 use alkpubsub_engine::route::{ConnKey, Router};
 use arbitrary::{Arbitrary, Result, Unstructured};
@@ -31,9 +33,14 @@ const APPLICATION: Who = SLOTS;
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Subscribe(Who, Topic),
+    /// The application allows it although the grants do not.
+    SubscribeAllowed(Who, Topic),
     Unsubscribe(Who, Topic),
-    /// The connection is gone; another comes into its slot.
+    Grant(Who, Grant),
+    /// The connection is going.
     Remove(Who),
+    /// The connection is gone; another comes into its slot.
+    Forget(Who),
     /// The application listens: of one connection, or of all.
     Listen(Who, Topic),
     Unlisten(Who, Topic),
@@ -48,12 +55,40 @@ impl Arbitrary<'_> for Step {
         let listened = if who < 128 { slot } else { APPLICATION };
         Ok(match what % 16 {
             _ if what == u8::MAX => Self::Flood(slot),
-            0..=5 => Self::Subscribe(slot, topic),
-            6..=8 => Self::Unsubscribe(slot, topic),
-            9 => Self::Remove(slot),
-            10..=12 => Self::Listen(listened, topic),
-            _ => Self::Unlisten(listened, topic),
+            0..=4 => Self::Subscribe(slot, topic),
+            5 => Self::SubscribeAllowed(slot, topic),
+            6..=7 => Self::Unsubscribe(slot, topic),
+            8 => Self::Remove(slot),
+            9 => Self::Forget(slot),
+            10..=11 => Self::Listen(listened, topic),
+            12..=13 => Self::Unlisten(listened, topic),
+            _ => Self::Grant(slot, [Grant::Everything, Grant::Some, Grant::Nothing][topic % 3]),
         })
+    }
+}
+
+/// What a connection may subscribe to. Patterns themselves are the business of `permissions`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Grant {
+    #[default]
+    Everything,
+    /// Topics whose number begins with a one.
+    Some,
+    Nothing,
+}
+
+impl Grant {
+    fn permissions(self) -> Permissions {
+        let subscribe = match self {
+            Self::Everything => Allowed::Everything,
+            Self::Some => Allowed::Matching(vec!["topic:1*".into()]),
+            Self::Nothing => Allowed::nothing(),
+        };
+        Permissions::compile(&Grants { identity: None, subscribe, publish: Allowed::Everything })
+    }
+
+    fn covers(self, topic: Topic) -> bool {
+        self == Self::Everything || self == Self::Some && topic.to_string().starts_with('1')
     }
 }
 
@@ -73,6 +108,7 @@ impl Wants {
 /// Every topic with a place for each who may want it.
 struct Model {
     topics: Vec<Wants>,
+    grants: [Grant; SLOTS],
     max_topics: usize,
     max_per_connection: usize,
 }
@@ -83,14 +119,18 @@ impl Model {
     }
 
     /// Subscribes to one topic after the other until one is refused; what each came to.
-    fn subscribe(&mut self, slot: Who, topics: Range<Topic>) -> Vec<Subscription> {
+    fn subscribe(&mut self, slot: Who, topics: Range<Topic>, is_allowed: bool) -> Vec<Subscription> {
         self.topics.resize(self.topics.len().max(topics.end), Wants::default());
         let mut held = self.topics.iter().filter(|topic| topic.subscribed[slot]).count();
         let mut wanted = self.wanted();
         let mut answers = Vec::new();
-        for topic in &mut self.topics[topics] {
+        for topic in topics {
+            let is_allowed = is_allowed || self.grants[slot].covers(topic);
+            let topic = &mut self.topics[topic];
             answers.push(if topic.subscribed[slot] {
                 Subscription::Unchanged
+            } else if !is_allowed {
+                Subscription::Forbidden
             } else if held >= self.max_per_connection {
                 Subscription::Refused("maxTopicsPerConnection")
             } else if !topic.is_wanted() && wanted >= self.max_topics {
@@ -106,6 +146,15 @@ impl Model {
             }
         }
         answers
+    }
+
+    /// The topics that are lost.
+    fn grant(&mut self, slot: Who, grant: Grant) -> Vec<Topic> {
+        self.grants[slot] = grant;
+        let lost = |(number, topic): &(Topic, &Wants)| topic.subscribed[slot] && !grant.covers(*number);
+        let lost: Vec<Topic> = self.topics.iter().enumerate().filter(lost).map(|(number, _)| number).collect();
+        lost.iter().for_each(|topic| self.topics[*topic].subscribed[slot] = false);
+        lost
     }
 
     fn remove(&mut self, slot: Who) {
@@ -133,7 +182,12 @@ pub fn check(data: &[u8]) {
     let (Ok(max_topics), Ok(max_per_connection)) = (limit(&mut u), limit(&mut u)) else { return };
     let mut pair = Pair {
         router: Router::new(max_topics, max_per_connection),
-        model: Model { topics: vec![Wants::default(); TOPICS], max_topics, max_per_connection },
+        model: Model {
+            topics: vec![Wants::default(); TOPICS],
+            grants: [Grant::default(); SLOTS],
+            max_topics,
+            max_per_connection,
+        },
         generations: [0; SLOTS],
         floods: 0,
         held: 0,
@@ -166,11 +220,13 @@ impl Pair {
 
     fn take(&mut self, step: Step) {
         match step {
-            Step::Subscribe(slot, topic) => self.subscribe(slot, topic..topic + 1),
+            Step::Subscribe(slot, topic) => self.subscribe(slot, topic..topic + 1, false),
+            Step::SubscribeAllowed(slot, topic) => self.subscribe(slot, topic..topic + 1, true),
+            Step::Grant(slot, grant) => self.grant(slot, grant),
             Step::Flood(slot) => {
                 self.floods += 1;
                 if self.floods <= MAX_FLOODS {
-                    self.subscribe(slot, TOPICS..TOPICS + FLOOD);
+                    self.subscribe(slot, TOPICS..TOPICS + FLOOD, false);
                 }
             }
             Step::Unsubscribe(slot, topic) => {
@@ -184,6 +240,13 @@ impl Pair {
                 let key = self.key(slot);
                 counted(&mut self.held, || self.router.remove(key));
                 self.model.remove(slot);
+                assert_eq!(self.router.topic_count(), self.model.wanted(), "{step:?}");
+            }
+            Step::Forget(slot) => {
+                let key = self.key(slot);
+                counted(&mut self.held, || self.router.forget(key));
+                self.model.remove(slot);
+                self.model.grants[slot] = Grant::default();
                 self.generations[slot] += 1;
                 assert_eq!(self.router.topic_count(), self.model.wanted(), "{step:?}");
             }
@@ -202,19 +265,52 @@ impl Pair {
         }
     }
 
-    fn subscribe(&mut self, slot: Who, topics: Range<Topic>) {
+    fn subscribe(&mut self, slot: Who, topics: Range<Topic>, is_allowed: bool) {
         let key = self.key(slot);
-        for (topic, expected) in topics.clone().zip(self.model.subscribe(slot, topics.clone())) {
-            let got = counted(&mut self.held, || self.router.subscribe(key, name(topic)));
+        for (topic, expected) in topics.clone().zip(self.model.subscribe(slot, topics.clone(), is_allowed)) {
+            let got = counted(&mut self.held, || {
+                if is_allowed {
+                    self.router.subscribe_allowed(key, name(topic))
+                } else {
+                    self.router.subscribe(key, name(topic))
+                }
+            });
             assert_eq!(got, expected, "{key:?} {}", name(topic));
         }
         self.agrees_on(topics.start);
+    }
+
+    /// Grants come from another thread, in the middle of a run of the hub: its topic keeps its id, wanted or not.
+    fn grant(&mut self, slot: Who, grant: Grant) {
+        let key = self.key(slot);
+        let ids: Vec<_> = (0..TOPICS).map(|topic| self.router.find(name(topic))).collect();
+        let mut lost = counted(&mut self.held, || self.router.grant(key, grant.permissions()));
+        lost.sort();
+        let mut expected: Vec<&str> = self.model.grant(slot, grant).into_iter().map(name).collect();
+        expected.sort_unstable();
+        assert!(lost.iter().map(|topic| &**topic).eq(expected.iter().copied()), "{lost:?}, not {expected:?}");
+        // What is given back to the caller is not the router's.
+        counted(&mut self.held, || drop(lost));
+        for (topic, id) in ids.into_iter().enumerate() {
+            let Some(id) = id else { continue };
+            let subscribers = self.model.topics[topic].subscribed.iter().filter(|is_subscribed| **is_subscribed);
+            assert_eq!(self.router.subscribers(id).len(), subscribers.count(), "{} after a grant", name(topic));
+            self.agrees_on(topic);
+        }
     }
 
     fn agrees(&self) {
         assert_eq!(self.router.topic_count(), self.model.wanted());
         let flooded = (TOPICS..self.model.topics.len()).step_by(50);
         (0..TOPICS).chain(flooded).for_each(|topic| self.agrees_on(topic));
+        for slot in 0..SLOTS {
+            let mut got = self.router.topics_of(self.key(slot));
+            got.sort_unstable();
+            let topics = (0..self.model.topics.len()).filter(|topic| self.model.topics[*topic].subscribed[slot]);
+            let mut expected: Vec<&str> = topics.map(name).collect();
+            expected.sort_unstable();
+            assert_eq!(got, expected, "topics of slot {slot}");
+        }
     }
 
     fn agrees_on(&self, topic: Topic) {
@@ -234,11 +330,15 @@ impl Pair {
             let is_local = wants.listened[slot] || wants.listened[APPLICATION];
             assert_eq!(router.is_local(id, self.key(slot)), is_local, "{name}: {wants:?}, slot {slot}");
         }
+        for (slot, grant) in self.model.grants.iter().enumerate() {
+            let may = router.may(self.key(slot), Action::Subscribe, name);
+            assert_eq!(may, grant.covers(topic), "{name}: {grant:?}");
+        }
     }
 
     /// Everybody leaves: nothing is wanted any more, and memory has come back.
     fn empties(&mut self) {
-        (0..SLOTS).for_each(|slot| self.take(Step::Remove(slot)));
+        (0..SLOTS).for_each(|slot| self.take(Step::Forget(slot)));
         (0..TOPICS).for_each(|topic| self.take(Step::Unlisten(APPLICATION, topic)));
         assert_eq!((self.router.topic_count(), self.model.wanted()), (0, 0));
         assert!(self.held <= KEPT, "an empty router holds {} bytes", self.held);

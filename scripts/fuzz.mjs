@@ -20,8 +20,8 @@ const usage = `usage: npm run fuzz -- [target …] [--seconds N] [--sanitizer NA
 /** One corpus at most; engine/tests/corpus.rs holds it. */
 const maxCorpus = { files: 200, bytes: 200 * 1024 };
 
-/** The longest input. Source: what libFuzzer takes by itself. */
-const maxInputBytes = 4096;
+/** The longest input: some messages must be longer than the buffers that are kept. */
+const maxInputBytes = 16_384;
 
 /** An input that takes longer than this, or more memory, is a failure. Generous: a sanitizer is at work, the machine may be busy. */
 const slowestInputSeconds = 20;
@@ -170,10 +170,14 @@ async function observed(target, log, command, args) {
   return { status: code ?? signal, lines };
 }
 
-/** What libFuzzer prints: `#123 NEW cov: 1 ft: 2 corp: 3/4b …`, statistics at the end, and a panic before a crash. */
+/** Lines behind the head of a panic that are its message. */
+const messageLines = 4;
+
+/** What libFuzzer prints: `#123 NEW cov: 1 ft: 2 corp: 3/4b …`, statistics at the end; and what a panic or a sanitizer says. */
 class Lines {
   figures = { executions: 0, cov: 0, ft: 0, inputs: 0 };
   failure = [];
+  #expected = 0;
 
   /** True for a line with figures. */
   take(line) {
@@ -184,12 +188,15 @@ class Lines {
     }
     const total = /^stat::number_of_executed_units:\s*(\d+)/.exec(line);
     if (total !== null) this.figures.executions = Number(total[1]);
-    if (/ panicked at |^SUMMARY: |^==\d+==ERROR/.test(line)) this.failure.push(line);
-    // The message of a panic stands in the lines behind it.
-    else if (/ panicked at /.test(this.failure.at(-1) ?? '') && !/^(stack backtrace|note):/.test(line)) {
-      if (this.failure.length < 8) this.failure.push(line);
-    }
+    this.#takeFailure(line);
     return status !== null;
+  }
+
+  #takeFailure(line) {
+    const isPanic = / panicked at /.test(line);
+    if (/^(stack backtrace|note):/.test(line)) this.#expected = 0;
+    if (isPanic || this.#expected > 0 || /^SUMMARY: |^==\d+==ERROR/.test(line)) this.failure.push(line);
+    this.#expected = isPanic ? messageLines : this.#expected - 1;
   }
 }
 
@@ -228,27 +235,34 @@ function replay(fuzzers, target, file) {
   say('this input does not fail');
 }
 
-/** Makes the committed corpus anew: the seeds, and of everything else the least that covers as much, smallest first. */
+/**
+ * Makes the committed corpus anew: the seeds; then few inputs that reach every place that any input reaches; then, while there is room,
+ * those that reach a place more or less often.
+ */
 function updateCorpus(fuzzers, target) {
   const { corpus, finds } = foldersOf(target);
   const merged = fromRoot('target', 'fuzz-merge', target);
   rmSync(merged, { recursive: true, force: true });
   for (const folder of [merged, finds]) mkdirSync(folder, { recursive: true });
   copyAll(corpus, merged, readdirSync(corpus).filter(isSeed));
-  timed(`${target}: minimising the corpus`, () =>
-    run(join(fuzzers, target), ['-merge=1', '-verbosity=0', ...limits, merged, corpus, finds], { quiet: true }),
-  );
+  const merge = (...how) =>
+    run(join(fuzzers, target), ['-set_cover_merge=1', ...how, '-verbosity=0', ...limits, merged, corpus, finds], {
+      quiet: true,
+    });
+  timed(`${target}: minimising the corpus`, () => merge('-use_counters=0'));
+  const reaching = new Set(readdirSync(merged));
+  merge();
   for (const name of readdirSync(corpus)) if (!isSeed(name)) rmSync(join(corpus, name));
-  const { kept, left } = withinBounds(merged);
+  const { kept, left } = withinBounds(merged, (name) => (isSeed(name) ? 0 : reaching.has(name) ? 1 : 2));
   copyAll(merged, corpus, kept);
-  say(`${target}: ${kept.length} inputs in ${short(corpus)}${left > 0 ? `, ${left} larger ones left out` : ''}`);
+  say(`${target}: ${kept.length} inputs in ${short(corpus)}; ${left} that would add less are left out`);
 }
 
-/** Seeds first, then the smallest, as many as may be committed. */
-function withinBounds(folder) {
+/** By rank, then the smallest first, as many as may be committed. */
+function withinBounds(folder, rankOf) {
   const files = readdirSync(folder)
-    .map((name) => ({ name, size: statSync(join(folder, name)).size }))
-    .sort((a, b) => isSeed(b.name) - isSeed(a.name) || a.size - b.size);
+    .map((name) => ({ name, rank: rankOf(name), size: statSync(join(folder, name)).size }))
+    .sort((a, b) => a.rank - b.rank || a.size - b.size);
   let bytes = 0;
   const kept = files.filter(({ size }, index) => {
     bytes += size;

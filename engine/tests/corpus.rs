@@ -4,6 +4,7 @@ use std::fs;
 use std::panic;
 use std::path::{Path, PathBuf};
 
+// Public, because what is in it is.
 #[path = "../../fuzz/src/lib.rs"]
 pub mod checks;
 

@@ -310,6 +310,7 @@ impl Pair {
             let mut expected: Vec<&str> = topics.map(name).collect();
             expected.sort_unstable();
             assert_eq!(got, expected, "topics of slot {slot}");
+            assert_eq!(self.router.topic_count_of(self.key(slot)), expected.len(), "topics of slot {slot}");
         }
     }
 

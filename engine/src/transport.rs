@@ -2,6 +2,7 @@
 
 #[cfg(feature = "memory")]
 pub mod memory;
+#[cfg(any(feature = "memory", feature = "websocket"))]
 mod stream;
 #[cfg(feature = "websocket")]
 pub mod websocket;

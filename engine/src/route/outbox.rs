@@ -26,6 +26,26 @@ impl Chunk {
             Self::Shared(bytes) => bytes,
         }
     }
+
+    /// Keeps the first bytes.
+    fn truncate(&mut self, len: usize) {
+        match self {
+            Self::Owned(bytes) => {
+                bytes.truncate(len);
+                if bytes.capacity() > BUFFER_BYTES {
+                    bytes.shrink_to_fit();
+                }
+            }
+            Self::Shared(bytes) => bytes.truncate(len),
+        }
+    }
+}
+
+/// A place in the queue.
+#[derive(Debug, Clone, Copy)]
+struct Cursor {
+    chunk: usize,
+    offset: usize,
 }
 
 /// What a cut dropped.
@@ -143,55 +163,81 @@ impl Outbox {
 
     /// Drops everything that has not begun to leave.
     pub fn cut(&mut self) -> Cut {
-        let rest: Vec<u8> = self.bytes().take(self.frame_rest).collect();
-        let dropped = Cut { messages: self.messages_after(rest.len()), bytes: self.len - rest.len() };
-        self.chunks.clear();
-        self.written = 0;
-        self.len = 0;
-        self.push_copy(&rest);
+        let rest = self.frame_rest;
+        let dropped = Cut { messages: self.messages_after(rest), bytes: self.len - rest };
+        self.truncate(rest);
         dropped
+    }
+
+    /// Keeps the first `rest` bytes where they are: a frame in progress may be large, and shared.
+    fn truncate(&mut self, rest: usize) {
+        self.len = rest;
+        if rest == 0 {
+            self.written = 0;
+            self.chunks = VecDeque::new();
+            return;
+        }
+        let mut end = self.front();
+        // Up to the last byte that stays, so that the place is inside a chunk.
+        self.forward(&mut end, rest - 1);
+        self.chunks.truncate(end.chunk + 1);
+        self.chunks[end.chunk].truncate(end.offset + 1);
     }
 
     fn skip_frames(&mut self, count: usize) {
         let mut passed = self.frame_rest;
+        let mut place = self.front();
+        self.forward(&mut place, passed);
         while passed < count {
-            match self.framing.frame_len(&self.header_at(passed)) {
-                Some(len) => passed += len,
-                None => passed = self.len,
-            }
+            let len = self.framing.frame_len(&self.header_at(place)).unwrap_or(self.len - passed);
+            passed += len;
+            self.forward(&mut place, len);
         }
         self.frame_rest = passed - count;
     }
 
     fn messages_after(&self, mut position: usize) -> u64 {
+        let mut place = self.front();
+        self.forward(&mut place, position);
         let mut messages = 0;
         while position < self.len {
-            let header = self.header_at(position);
-            position += self.framing.frame_len(&header).unwrap_or(self.len);
+            let header = self.header_at(place);
+            let len = self.framing.frame_len(&header).unwrap_or(self.len - position);
             messages += u64::from(self.framing.is_message(&header));
+            position += len;
+            self.forward(&mut place, len);
         }
         messages
     }
 
     fn front_frame_len(&self) -> usize {
         match self.frame_rest {
-            0 => self.framing.frame_len(&self.header_at(0)).unwrap_or(self.len),
+            0 => self.framing.frame_len(&self.header_at(self.front())).unwrap_or(self.len),
             rest => rest,
         }
     }
 
-    /// The first bytes of the frame that begins `position` bytes from the front.
-    fn header_at(&self, position: usize) -> [u8; 14] {
+    fn front(&self) -> Cursor {
+        Cursor { chunk: 0, offset: self.written }
+    }
+
+    fn forward(&self, place: &mut Cursor, count: usize) {
+        place.offset += count;
+        while let Some(chunk) = self.chunks.get(place.chunk)
+            && place.offset >= chunk.bytes().len()
+        {
+            place.offset -= chunk.bytes().len();
+            place.chunk += 1;
+        }
+    }
+
+    /// The first bytes of the frame that begins there.
+    fn header_at(&self, place: Cursor) -> [u8; 14] {
         let mut header = [0; 14];
-        let mut skip = self.written + position;
         let mut filled = 0;
-        for chunk in &self.chunks {
-            let bytes = chunk.bytes();
-            if skip >= bytes.len() {
-                skip -= bytes.len();
-                continue;
-            }
-            let part = &bytes[skip..];
+        let mut skip = place.offset;
+        for chunk in self.chunks.iter().skip(place.chunk) {
+            let part = &chunk.bytes()[skip..];
             let count = part.len().min(header.len() - filled);
             header[filled..filled + count].copy_from_slice(&part[..count]);
             filled += count;
@@ -201,10 +247,6 @@ impl Outbox {
             }
         }
         header
-    }
-
-    fn bytes(&self) -> impl Iterator<Item = u8> + '_ {
-        self.chunks.iter().flat_map(|chunk| chunk.bytes().iter().copied()).skip(self.written)
     }
 
     fn next_buffer_bytes(&self) -> usize {
@@ -225,7 +267,7 @@ mod tests {
     }
 
     fn rest_of(outbox: &Outbox) -> Vec<u8> {
-        outbox.bytes().collect()
+        outbox.chunks.iter().flat_map(Chunk::bytes).copied().skip(outbox.written).collect()
     }
 
     #[test]
@@ -247,6 +289,22 @@ mod tests {
         outbox.advance(12);
         assert_eq!(outbox.cut(), Cut { messages: 1, bytes: 12 });
         assert!(outbox.is_empty());
+        assert_eq!(outbox.chunks.capacity(), 0, "empty, it holds no memory");
+    }
+
+    #[test]
+    fn a_cut_inside_a_shared_frame_goes_on_sharing_it() {
+        let shared = Bytes::from(frame(1 << 20));
+        let mut outbox = Outbox::new(Framing::WebSocketServer);
+        outbox.begin_inside_frame(&shared, 5);
+        outbox.push_shared(shared.slice(5..));
+        outbox.push_shared(shared.clone());
+        outbox.advance(100);
+        assert_eq!(outbox.cut(), Cut { messages: 1, bytes: shared.len() });
+        assert_eq!(outbox.len(), shared.len() - 105);
+        let mut pieces = [IoSlice::new(&[]); 2];
+        assert_eq!(outbox.gather(&mut pieces), 1);
+        assert!(std::ptr::eq(&*pieces[0], &shared[105..]), "the same bytes, not a copy of them");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Decides which connections, and which listeners of this process, receive an event. Does not send, wait or read the clock.
 //!
 //! Invariants: a connection is among a topic's subscribers exactly while its last word about the topic was subscribe and it may hear it; a
-//! topic is in the table exactly while somebody wants it; what a connection may do changes in one step with what it is subscribed to.
+//! topic is in the table exactly while somebody wants it; what a connection may do changes in one step with what it is subscribed to;
+//! memory follows the topics that are wanted, not those that ever were.
 
 use std::collections::HashMap;
 
@@ -63,8 +64,12 @@ pub enum Subscription {
     Forbidden,
 }
 
-/// Names a topic while somebody wants it.
+/// Names a topic until a subscription or listener is added or removed: places go to other topics then, and may move together. What
+/// [`Router::grant`] takes away leaves a place that nobody wants.
 pub type TopicId = u32;
+
+/// Places that are kept although they are empty. Source: none, a guess: some 20 KiB.
+const KEPT_PLACES: usize = 256;
 
 #[derive(Debug, Default)]
 struct Topic {
@@ -93,6 +98,8 @@ pub struct Router {
     topics: Vec<Topic>,
     free: Vec<TopicId>,
     positions: HashMap<ConnKey, Positions, RandomState>,
+    /// Of all connections together.
+    subscriptions: usize,
     /// Connections that the application listens to one by one.
     listened: HashMap<ConnKey, Vec<Box<str>>, RandomState>,
     /// Connections that may not do everything.
@@ -111,6 +118,7 @@ impl Router {
             topics: Vec::new(),
             free: Vec::new(),
             positions: HashMap::default(),
+            subscriptions: 0,
             listened: HashMap::default(),
             restricted: HashMap::default(),
             max_topics,
@@ -156,6 +164,8 @@ impl Router {
     }
 
     /// Sets what a connection may do. Returns the topics that it was subscribed to and may not hear any more: it no longer is.
+    ///
+    /// The application's thread calls this while the hub's task is in the middle of a run: no topic changes its name here.
     pub fn grant(&mut self, connection: ConnKey, permissions: Permissions) -> Vec<Box<str>> {
         let held = self.positions.get(&connection).map_or_else(Vec::new, |held| held.keys().copied().collect());
         let names = held.into_iter().map(|id: TopicId| self.topics[id as usize].name.clone());
@@ -166,7 +176,7 @@ impl Router {
             self.restricted.insert(connection, permissions);
         }
         for topic in &lost {
-            self.unsubscribe(connection, topic);
+            self.leave(connection, topic);
         }
         lost
     }
@@ -217,11 +227,18 @@ impl Router {
         let subscribers = &mut self.topics[id as usize].subscribers;
         self.positions.entry(connection).or_default().insert(id, subscribers.len() as u32);
         subscribers.push(connection);
+        self.subscriptions += 1;
         Subscription::Added
     }
 
     /// A connection no longer wants a topic; false if it did not.
     pub fn unsubscribe(&mut self, connection: ConnKey, topic: &str) -> bool {
+        let was_subscribed = self.leave(connection, topic);
+        self.give_memory_back();
+        was_subscribed
+    }
+
+    fn leave(&mut self, connection: ConnKey, topic: &str) -> bool {
         let Some(id) = self.find(topic) else { return false };
         let Some(held) = self.positions.get_mut(&connection) else {
             return false;
@@ -243,12 +260,13 @@ impl Router {
         for topic in self.listened.remove(&connection).unwrap_or_default() {
             self.unlisten(connection, &topic);
         }
+        self.give_memory_back();
     }
 
     /// A connection is gone for good.
     pub fn forget(&mut self, connection: ConnKey) {
-        self.remove(connection);
         self.restricted.remove(&connection);
+        self.remove(connection);
     }
 
     /// The application listens to a topic: of every connection, or of one.
@@ -276,10 +294,12 @@ impl Router {
             }
         }
         self.drop_if_unused(id);
+        self.give_memory_back();
     }
 
     /// Removes a subscriber in constant time: the last one takes its place and is told so.
     fn take_out(&mut self, id: TopicId, position: u32) {
+        self.subscriptions -= 1;
         let subscribers = &mut self.topics[id as usize].subscribers;
         subscribers.swap_remove(position as usize);
         if let Some(moved) = subscribers.get(position as usize)
@@ -302,9 +322,15 @@ impl Router {
                 (self.topics.len() - 1) as TopicId
             }
         };
-        let (topics, hasher) = (&self.topics, &self.hasher);
-        self.by_name.insert_unique(hasher.hash_one(name), id, |id| hasher.hash_one(&*topics[*id as usize].name));
+        self.enter(id);
         id
+    }
+
+    /// Makes a topic known by its name.
+    fn enter(&mut self, id: TopicId) {
+        let (topics, hasher) = (&self.topics, &self.hasher);
+        let hash = |id: &TopicId| hasher.hash_one(&*topics[*id as usize].name);
+        self.by_name.insert_unique(hash(&id), id, hash);
     }
 
     fn drop_if_unused(&mut self, id: TopicId) {
@@ -316,17 +342,43 @@ impl Router {
             entry.remove();
         }
         self.free.push(id);
-        self.give_memory_back();
     }
 
-    /// A million topics that came and went leave nothing behind.
+    /// A million topics that came and went leave nothing behind, whoever else stays.
+    ///
+    /// Moving the topics that stay costs a step for each place and each subscription. It is done when three quarters of the places are
+    /// empty and there are no more subscriptions than places, so it adds a few steps to each topic that went.
     fn give_memory_back(&mut self) {
-        const KEPT: usize = 1024;
-        if self.by_name.is_empty() && self.topics.capacity() > KEPT {
-            self.topics = Vec::new();
-            self.free = Vec::new();
-            self.by_name = HashTable::new();
+        let places = self.topics.len();
+        if places > KEPT_PLACES && self.topic_count() <= places / 4 && self.subscriptions <= places {
+            self.move_together();
         }
+        shrink(&mut self.positions);
+        shrink(&mut self.listened);
+        shrink(&mut self.restricted);
+    }
+
+    fn move_together(&mut self) {
+        let old = std::mem::take(&mut self.topics);
+        let mut new_ids = vec![0; old.len()];
+        self.by_name = HashTable::new();
+        self.free = Vec::new();
+        for (old_id, topic) in old.into_iter().enumerate().filter(|(_, topic)| !topic.is_unused()) {
+            let id = self.topics.len() as TopicId;
+            new_ids[old_id] = id;
+            self.topics.push(topic);
+            self.enter(id);
+        }
+        for held in self.positions.values_mut() {
+            *held = held.drain().map(|(id, position)| (new_ids[id as usize], position)).collect();
+        }
+    }
+}
+
+/// A table that is three quarters empty keeps room for twice what is in it.
+fn shrink<T>(table: &mut HashMap<ConnKey, T, RandomState>) {
+    if table.capacity() > KEPT_PLACES && table.len() < table.capacity() / 4 {
+        table.shrink_to(2 * table.len());
     }
 }
 
@@ -409,6 +461,50 @@ mod tests {
         assert_eq!(router.topic_count(), 0);
         assert!(router.grant(key(1), Permissions::compile(&Grants::everything(None))).is_empty());
         assert_eq!(router.subscribe(key(1), "b:1"), Subscription::Added);
+    }
+
+    #[test]
+    fn a_grant_leaves_the_ids_of_all_topics_as_they_are() {
+        const HELD: usize = 2000;
+        let mut router = Router::new(usize::MAX, usize::MAX);
+        router.subscribe(key(2), "stays:");
+        (0..HELD).for_each(|index| assert_eq!(router.subscribe(key(1), &format!("a:{index}")), Subscription::Added));
+        router.subscribe(key(3), "goes:");
+        let (stays, goes) = (router.find("stays:").expect("wanted"), router.find("goes:").expect("wanted"));
+        assert_eq!(router.grant(key(1), only(&[], &[])).len(), HELD);
+        assert_eq!((router.subscribers(stays), router.subscribers(goes)), (&[key(2)][..], &[key(3)][..]));
+        router.grant(key(2), only(&[], &[]));
+        router.grant(key(3), only(&[], &[]));
+        assert_eq!(router.topic_count(), 0);
+        assert!(router.subscribers(stays).is_empty() && router.subscribers(goes).is_empty());
+        router.forget(key(1));
+        assert!(router.topics.is_empty(), "whoever may move topics gives the memory back");
+    }
+
+    #[test]
+    fn topics_that_came_and_went_leave_no_memory_behind_whoever_stays() {
+        const FLOOD: usize = 20_000;
+        let mut router = Router::new(usize::MAX, usize::MAX);
+        for index in 0..FLOOD {
+            assert_eq!(router.subscribe(key(index / 10), &format!("flood:{index}")), Subscription::Added);
+            if index == FLOOD / 2 {
+                router.subscribe(key(FLOOD), "stays:");
+                router.subscribe(key(FLOOD), "goes:");
+                router.listen(key(FLOOD), "heard:");
+            }
+        }
+        (0..FLOOD / 10).for_each(|slot| router.remove(key(slot)));
+        assert_eq!(router.topic_count(), 3);
+        assert!(router.topics.capacity() <= KEPT_PLACES && router.free.capacity() <= KEPT_PLACES);
+        assert!(router.by_name.capacity() <= 2 * KEPT_PLACES && router.positions.capacity() <= 2 * KEPT_PLACES);
+        let stays = router.find("stays:").expect("subscribed");
+        assert_eq!(router.subscribers(stays), [key(FLOOD)]);
+        let heard = router.find("heard:").expect("listened to");
+        assert!(router.is_local(heard, key(FLOOD)) && router.subscribers(heard).is_empty());
+        assert!(router.unsubscribe(key(FLOOD), "goes:") && router.find("goes:").is_none());
+        assert_eq!(router.subscribe(key(FLOOD), "stays:"), Subscription::Unchanged);
+        router.remove(key(FLOOD));
+        assert_eq!((router.topic_count(), router.subscriptions, router.positions.len()), (0, 0, 0));
     }
 
     #[derive(Debug, Clone)]

@@ -106,9 +106,15 @@ pub fn decode(type_: &str, payload: &str) -> Option<Control> {
             let PingPayload { t } = serde_json::from_str(payload).ok()?;
             (t.get().len() <= 32).then(|| Control::Ping { t: t.get().into() })
         }
-        "__pong" => Some(Control::Pong { t: serde_json::from_str::<PongPayload>(payload).ok().map(|pong| pong.t) }),
+        "__pong" => Some(Control::Pong { t: carried_by(payload) }),
         _ => None,
     }
+}
+
+/// The number that a `__pong` brings back; others than ours may bring anything.
+fn carried_by(payload: &str) -> Option<u64> {
+    let pong: PongPayload = serde_json::from_str(payload).ok().filter(|_| payload.starts_with('{'))?;
+    Some(pong.t)
 }
 
 fn topic_of(payload: &str) -> Option<(Box<str>, Option<u64>)> {
@@ -268,6 +274,14 @@ mod tests {
         out.clear();
         write_pong(&mut out, "\"x\"");
         assert_eq!(reread(&out), Some(Control::Pong { t: None }));
+    }
+
+    #[test]
+    fn a_pong_brings_back_a_number_or_nothing() {
+        assert_eq!(decode("__pong", r#"{"x":0,"t":17}"#), Some(Control::Pong { t: Some(17) }));
+        for payload in ["null", "{}", "[17]", "17", r#"{"t":"17"}"#, r#"{"t":-1}"#, r#"{"t":1,"t":2}"#] {
+            assert_eq!(decode("__pong", payload), Some(Control::Pong { t: None }), "{payload}");
+        }
     }
 
     #[test]

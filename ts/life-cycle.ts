@@ -19,6 +19,14 @@ export interface ReadyOptions {
 /** What close() asks of a transport, with the defaults filled in. */
 export type Closing = Required<CloseOptions>;
 
+let raiseAtOwn: (target: LifeCycleTarget, error: PubSubError) => void;
+
+/** Raises `error` on a target of ours; on others the name could mean anything, so that the process is warned. */
+export function raiseAt(target: EventTarget, error: PubSubError): void {
+  if (target instanceof LifeCycleTarget) raiseAtOwn(target, error);
+  else warnUnheard(error);
+}
+
 export abstract class LifeCycleTarget extends TableEventTarget implements AsyncDisposable {
   #state: LinkState = 'connecting';
   #isNative = false;
@@ -137,6 +145,10 @@ export abstract class LifeCycleTarget extends TableEventTarget implements AsyncD
   /** Raises an `error` event, or a warning of the process when nobody listens. */
   protected raise(error: PubSubError): void {
     if (!this.emit('error', error)) warnUnheard(error);
+  }
+
+  static {
+    raiseAtOwn = (target, error) => target.raise(error);
   }
 }
 

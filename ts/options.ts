@@ -91,7 +91,7 @@ function checked<T>(name: string, value: T | undefined, isRight: boolean, expect
 }
 
 /** Numbers and short strings as they are, all else by its kind: an option may hold a key or a token. */
-function describe(value: unknown): string {
+export function describe(value: unknown): string {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'an array';
   if (typeof value === 'string')

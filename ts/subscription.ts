@@ -4,9 +4,11 @@
 // `maxQueued` events wait; concurrent next() calls are served in the order in which they were made.
 
 import { onAbort } from './abort.js';
-import { GapError, reportUncaught, SlowConsumerError } from './errors.js';
+import { callBack, GapError, type InvalidPayloadError, SlowConsumerError } from './errors.js';
+import { Fifo } from './fifo.js';
+import type { Stream, Waiter } from './operators/stage.js';
 import { abortSignal, callback, checkNames, oneOf, positiveInteger } from './options.js';
-import type { GapDetail } from './types.js';
+import type { EventEnvelope, GapDetail } from './types.js';
 import type { Acknowledgement } from './waiting.js';
 
 export interface SubscribeOptions {
@@ -23,17 +25,20 @@ export interface SubscribeOptions {
   readonly onGap?: (gap: GapDetail) => void;
   /** "throw" ends the subscription with `GapError` at such a place. */
   readonly gap?: 'throw';
+  /** With `schemas`: called for each payload that does not match; without it the target raises `error`, once a second at most. */
+  readonly onInvalid?: (error: InvalidPayloadError, envelope: EventEnvelope) => void;
+  /** "throw" ends the subscription with `InvalidPayloadError` at such a payload; otherwise it is skipped. */
+  readonly invalid?: 'throw';
 }
 
 /** An async iterator of envelopes that listens until it is left. */
-export interface Subscription<T> extends AsyncIterableIterator<T, undefined, undefined>, AsyncDisposable {
+export interface Subscription<T> extends Stream<T> {
   /** Events dropped by `overflow`. */
   readonly dropped: number;
+  /** Events skipped because their payload did not match its schema. */
+  readonly invalid: number;
   /** Resolves when the subscription is active, as the target's `ready(topic)`; `acknowledged` is false where a target cannot tell. */
   readonly ready: Promise<Acknowledgement>;
-  next(): Promise<IteratorResult<T, undefined>>;
-  return(): Promise<IteratorResult<T, undefined>>;
-  throw(error?: unknown): Promise<IteratorResult<T, undefined>>;
   [Symbol.asyncIterator](): Subscription<T>;
 }
 
@@ -44,9 +49,6 @@ export interface Source {
   onEnd(): void;
   ready(): Promise<Acknowledgement>;
 }
-
-/** Consumed places at the front of the queue before it is moved up: seldom enough to cost nothing, often enough to stay small. */
-const COMPACT_AT = 1024;
 
 const DEFAULT_MAX_QUEUED = 16_384;
 
@@ -59,19 +61,13 @@ class Mark {
   }
 }
 
-interface Waiter<T> {
-  resolve(result: IteratorResult<T, undefined>): void;
-  reject(error: unknown): void;
-}
-
 export class SubscriptionQueue<T extends object> implements Subscription<T> {
   readonly #source: Source;
   readonly #options: SubscribeOptions;
   readonly #maxQueued: number;
-  #queue: (T | Mark | undefined)[] = [];
-  #head = 0;
+  readonly #queue = new Fifo<T | Mark>();
   #marks = 0;
-  readonly #waiting: Waiter<T>[] = [];
+  readonly #waiting = new Fifo<Waiter<T>>();
   #dropped = 0;
   #isEnded = false;
   /** What to reject with once the queue is empty. */
@@ -90,6 +86,11 @@ export class SubscriptionQueue<T extends object> implements Subscription<T> {
     return this.#dropped;
   }
 
+  /** Nothing is checked here. */
+  get invalid(): number {
+    return 0;
+  }
+
   get ready(): Promise<Acknowledgement> {
     if (this.#ready === undefined) {
       this.#ready = this.#source.ready();
@@ -100,7 +101,8 @@ export class SubscriptionQueue<T extends object> implements Subscription<T> {
 
   push(value: T): void {
     if (this.#isEnded) return;
-    if (this.#waiting.length > 0) this.#waiting.shift()?.resolve({ value, done: false });
+    const waiter = this.#waiting.shift();
+    if (waiter !== undefined) waiter.resolve({ value, done: false });
     else if (this.#size < this.#maxQueued) this.#queue.push(value);
     else this.#overflow(value);
   }
@@ -119,7 +121,7 @@ export class SubscriptionQueue<T extends object> implements Subscription<T> {
     this.#forgetSignal?.();
     this.#source.onEnd();
     // Whoever waits found the queue empty: the first gets the error, the others the end.
-    for (const waiter of this.#waiting.splice(0)) this.#end().then(waiter.resolve, waiter.reject);
+    for (const waiter of this.#waiting.takeAll()) this.#end().then(waiter.resolve, waiter.reject);
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
@@ -150,11 +152,12 @@ export class SubscriptionQueue<T extends object> implements Subscription<T> {
   }
 
   get #size(): number {
-    return this.#queue.length - this.#head - this.#marks;
+    return this.#queue.size - this.#marks;
   }
 
   readonly #abort = (): void => {
-    this.#clear();
+    this.#queue.clear();
+    this.#marks = 0;
     this.#error = undefined;
     this.finish();
   };
@@ -167,29 +170,12 @@ export class SubscriptionQueue<T extends object> implements Subscription<T> {
 
   /** The next event; marks before it are told of on the way. */
   #shift(): T | undefined {
-    while (this.#head < this.#queue.length) {
-      const item = this.#queue[this.#head];
-      this.#queue[this.#head++] = undefined;
-      this.#compact();
+    for (;;) {
+      const item = this.#queue.shift();
       if (!(item instanceof Mark)) return item;
       this.#marks--;
       this.#tell(item.gap);
     }
-    return undefined;
-  }
-
-  #compact(): void {
-    if (this.#head === this.#queue.length) this.#clear();
-    else if (this.#head >= COMPACT_AT && this.#head * 2 >= this.#queue.length) {
-      this.#queue = this.#queue.slice(this.#head);
-      this.#head = 0;
-    }
-  }
-
-  #clear(): void {
-    this.#queue = [];
-    this.#head = 0;
-    this.#marks = 0;
   }
 
   #overflow(value: T): void {
@@ -203,25 +189,23 @@ export class SubscriptionQueue<T extends object> implements Subscription<T> {
 
   /** Events that came before a gap are read before it is told of. */
   #mark(gap: GapDetail): void {
-    if (this.#head === this.#queue.length) return this.#tell(gap);
+    if (this.#queue.size === 0) return this.#tell(gap);
     this.#queue.push(new Mark(gap));
     this.#marks++;
   }
 
   #tell(gap: GapDetail): void {
-    try {
-      this.#options.onGap?.(gap);
-    } catch (error) {
-      reportUncaught(error);
-    }
+    callBack(() => this.#options.onGap?.(gap));
   }
 }
 
 export function checkSubscribeOptions(options: SubscribeOptions): void {
-  checkNames(options, ['signal', 'maxQueued', 'overflow', 'onGap', 'gap']);
+  checkNames(options, ['signal', 'maxQueued', 'overflow', 'onGap', 'gap', 'onInvalid', 'invalid']);
   abortSignal('signal', options.signal);
   positiveInteger('maxQueued', options.maxQueued);
   oneOf('overflow', options.overflow, ['error', 'drop-oldest', 'drop-newest']);
   callback('onGap', options.onGap);
   oneOf('gap', options.gap, ['throw']);
+  callback('onInvalid', options.onInvalid);
+  oneOf('invalid', options.invalid, ['throw']);
 }

@@ -1,6 +1,7 @@
 // Who may import whom in ts/, read from what was built: docs/architecture.md.
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
+import { posix } from 'node:path';
 import { test } from 'node:test';
 
 const dist = new URL('../../dist/', import.meta.url);
@@ -10,11 +11,14 @@ function importsOf(file) {
   return [...text.matchAll(/from '([^']+)'/g)].map(([, name]) => name);
 }
 
+/** The file of dist/ that an import of `file` means. */
+const resolved = (file, name) => posix.join(posix.dirname(file), name);
+
 /** A file and everything it imports, directly or not. */
 function closure(file, seen = new Set()) {
   if (seen.has(file)) return seen;
   seen.add(file);
-  for (const name of importsOf(file)) if (name.startsWith('./')) closure(name.slice(2), seen);
+  for (const name of importsOf(file)) if (name.startsWith('.')) closure(resolved(file, name), seen);
   return seen;
 }
 
@@ -22,15 +26,16 @@ for (const entry of ['index.js', 'websocket-object.js']) {
   test(`${entry} runs in a browser: neither it nor what it imports needs Node or the addon`, () => {
     for (const file of closure(entry)) {
       assert.notEqual(file, 'native.js');
-      for (const name of importsOf(file)) assert(name.startsWith('./'), `${file} imports ${name}`);
+      for (const name of importsOf(file)) assert(name.startsWith('.'), `${file} imports ${name}`);
     }
   });
 }
 
 test('only native.js loads the addon, and only the factories import it', () => {
-  const files = readdirSync(dist).filter((name) => name.endsWith('.js'));
+  const names = readdirSync(dist, { recursive: true }).map((name) => name.replaceAll('\\', '/'));
+  const files = names.filter((name) => name.endsWith('.js'));
   const loads = files.filter((file) => readFileSync(new URL(file, dist), 'utf8').includes('loader.cjs'));
   assert.deepEqual(loads, ['native.js']);
-  const users = files.filter((file) => importsOf(file).includes('./native.js'));
+  const users = files.filter((file) => importsOf(file).some((name) => resolved(file, name) === 'native.js'));
   for (const user of users) assert.match(user, /^(event-target-|hub-options|memory-network)/);
 });

@@ -126,14 +126,17 @@ class Batcher<T> {
   #isThereBy(deadline: number, { result }: Reading<T>): Promise<boolean> {
     return new Promise((resolve) => {
       const settle = (isThere: boolean): void => {
-        clearTimeout(timer);
+        // The answer of a pull that was given up may still come.
+        if (this.#giveUp !== giveUp) return;
         this.#giveUp = ignore;
+        clearTimeout(timer);
         resolve(isThere);
       };
-      const timer = setTimeout(settle, Math.max(0, deadline - performance.now()), false);
-      (timer as { unref?(): void }).unref?.();
-      this.#giveUp = () => settle(false);
+      const giveUp = (): void => settle(false);
       const there = (): void => settle(true);
+      const timer = setTimeout(giveUp, Math.max(0, deadline - performance.now()));
+      (timer as { unref?(): void }).unref?.();
+      this.#giveUp = giveUp;
       result.then(there, there);
     });
   }

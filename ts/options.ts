@@ -59,6 +59,13 @@ export function abortSignal(name: string, value: AbortSignal | undefined): Abort
   return checked(name, value, typeof value?.addEventListener === 'function', 'an AbortSignal');
 }
 
+/** Throws unless `value` has the methods of an `EventTarget`. */
+export function checkTarget(name: string, value: EventTarget): void {
+  const { addEventListener, removeEventListener, dispatchEvent } = Object(value) as Partial<EventTarget>;
+  const isTarget = [addEventListener, removeEventListener, dispatchEvent].every((it) => typeof it === 'function');
+  if (!isTarget) throw wrong(name, 'an object with the methods of an EventTarget', value);
+}
+
 /** The object without the names whose value is `undefined`. */
 export function given<T extends object>(options: T): T {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;

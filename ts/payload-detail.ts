@@ -4,6 +4,7 @@
 // and never closes the target.
 
 import { TableEventTarget } from './event-target.js';
+import { checkTarget } from './options.js';
 import { createEvent, isEnvelope } from './topic.js';
 import type { TypedEvent, TypedEventTarget } from './types.js';
 
@@ -20,6 +21,7 @@ import type { TypedEvent, TypedEventTarget } from './types.js';
 export function withPayloadDetail<TPayload = unknown>(
   target: EventTarget,
 ): TypedEventTarget<TypedEvent<string, TPayload>> {
+  checkTarget('target', target);
   return new PayloadView(target);
 }
 

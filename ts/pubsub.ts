@@ -6,7 +6,7 @@
 
 import { CheckedSubscription } from './checked-subscription.js';
 import { raiseAt } from './life-cycle.js';
-import { checkNames, oneOf, wrong } from './options.js';
+import { checkNames, checkTarget, oneOf } from './options.js';
 import type { InputsOf, OutputsOf, SchemaMap, StandardSchema } from './standard-schema.js';
 import { checkSubscribeOptions, type SubscribeOptions, type Subscription, SubscriptionQueue } from './subscription.js';
 import { TargetEvent } from './target-event.js';
@@ -108,7 +108,7 @@ function readOptions(options: AnyOptions): {
 } {
   checkNames(options, ['eventTarget', 'schemas', 'validate']);
   const { eventTarget: target = new EventTarget() } = options;
-  if (!isTarget(target)) throw wrong('eventTarget', 'an object with the methods of an EventTarget', target);
+  checkTarget('eventTarget', target);
   const validate = oneOf('validate', options.validate, ['publish', 'receive', 'both']) ?? 'both';
   const schemas = options.schemas === undefined ? undefined : readSchemas(options.schemas);
   return {
@@ -198,11 +198,6 @@ class Subscribers {
     const topics = new Set(detail.topics);
     for (const [queue, topic] of [...this.#topics]) if (topics.has(topic)) queue.pushGap(detail);
   };
-}
-
-function isTarget(target: Partial<EventTarget> | null): boolean {
-  const methods = [target?.addEventListener, target?.removeEventListener, target?.dispatchEvent];
-  return methods.every((method) => typeof method === 'function');
 }
 
 /** Whether a target has our life cycle. On others `close` and `gap` could be anything, a Redis channel even. */

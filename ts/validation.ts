@@ -3,7 +3,7 @@
 // makes of it is for the subscriber alone: a payload that was transformed would not match the same schema again.
 
 import { InvalidPayloadError } from './errors.js';
-import { describe, invalidOption } from './options.js';
+import { describe, invalidOption, wrong } from './options.js';
 import type { StandardResult, StandardSchema } from './standard-schema.js';
 
 /** What a schema made of a payload, or the error of one that does not match. */
@@ -13,6 +13,8 @@ export type Checked = { readonly value: unknown } | InvalidPayloadError;
 export type Schemas = ReadonlyMap<string, StandardSchema>;
 
 export function readSchemas(schemas: object): Schemas {
+  // A `Map` would have no entries here, and nothing would be checked.
+  if (!isPlain(schemas)) throw wrong('schemas', 'a plain object of schemas by type', schemas);
   const entries = Object.entries(schemas);
   for (const [type, schema] of entries) {
     if (isSchema(schema)) continue;
@@ -43,6 +45,12 @@ export function checkNow(schema: StandardSchema, topic: string, payload: unknown
       `the schema for "${topic}" answers with a promise, and publish() cannot wait; use one that does not, or validate: "receive"`,
     );
   if (checked instanceof InvalidPayloadError) throw checked;
+}
+
+function isPlain(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype;
 }
 
 /** Schemas of arktype are functions. */

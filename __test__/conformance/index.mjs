@@ -11,6 +11,8 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { createEvent, createPubSub } from '../../dist/index.js';
+import { checkIdleReaders } from './idle-readers.mjs';
+import { uncaughtDuring } from './uncaught.mjs';
 
 /** A test that waits longer hangs. Generous, for debug builds on busy machines. */
 const TIMEOUT_MS = 60_000;
@@ -286,6 +288,85 @@ function listening() {
         await done.next();
         assert.equal(events.length, 2);
         assert.equal(events[0], events[1]);
+      },
+    ],
+    [
+      'the same listener counts once, with capture once more, and is called with the object it is as `this`',
+      async ({ a, b }) => {
+        const calls = [];
+        const listener = function listener() {
+          calls.push(this === b);
+        };
+        const object = {
+          handleEvent() {
+            calls.push(this === object);
+          },
+        };
+        const done = await listen(b, 'done:');
+        for (const capture of [false, false, true, true]) b.addEventListener('a:b', listener, { capture });
+        for (let i = 0; i < 3; i++) b.addEventListener('a:b', object);
+        await b.ready('a:b');
+        publish(a, 'a', 'b', 1);
+        publish(a, 'done', '', null);
+        await done.next();
+        assert.deepEqual(calls, [true, true, true]);
+        b.removeEventListener('a:b', object);
+        b.removeEventListener('a:b', listener);
+        publish(a, 'a', 'b', 2);
+        publish(a, 'done', '', null);
+        await done.next();
+        assert.equal(calls.length, 4);
+        b.removeEventListener('a:b', listener, true);
+        await assert.rejects(b.ready('a:b'), { code: 'ERR_NOT_SUBSCRIBED' });
+      },
+    ],
+    [
+      'a listener removed while its event is dispatched is not called, one added then hears the next event',
+      async ({ a, b }) => {
+        const log = [];
+        const removed = () => log.push('removed');
+        const added = ({ detail }) => log.push(`added ${detail.payload}`);
+        const done = await listen(b, 'done:');
+        b.addEventListener('a:b', ({ detail }) => {
+          log.push(`first ${detail.payload}`);
+          b.removeEventListener('a:b', removed);
+          b.addEventListener('a:b', added);
+        });
+        b.addEventListener('a:b', removed);
+        await b.ready('a:b');
+        for (const n of [1, 2]) publish(a, 'a', 'b', n);
+        publish(a, 'done', '', null);
+        await done.next();
+        assert.deepEqual(log, ['first 1', 'first 2', 'added 2']);
+      },
+    ],
+    [
+      'a listener that throws is reported as uncaught, and the others and the next events are heard',
+      async ({ a, b }) => {
+        const mine = new Error('mine');
+        const broken = {};
+        b.addEventListener('a:b', () => {
+          throw mine;
+        });
+        b.addEventListener('a:b', broken);
+        const heard = await listen(b, 'a:b');
+        const caught = await uncaughtDuring(async () => {
+          for (const n of [1, 2]) publish(a, 'a', 'b', n);
+          assert.deepEqual(payloadsOf(await heard.next(2)), [1, 2]);
+        });
+        assert.equal(caught.length, 4);
+        assert.equal(caught.filter((error) => error === mine).length, 2);
+        assert.equal(caught.filter((error) => error instanceof TypeError).length, 2);
+      },
+    ],
+    [
+      'an idle reader of a hundred thousand events ends as its overflow rule says',
+      async ({ a, b }) => {
+        const heard = await listen(b, 'a:b');
+        await checkIdleReaders(createPubSub({ eventTarget: b }), async (numbers) => {
+          for (const n of numbers) publish(a, 'a', 'b', n);
+          await heard.next(numbers.length);
+        });
       },
     ],
     [

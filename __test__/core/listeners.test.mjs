@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TableEventTarget } from '../../dist/event-target.js';
 import { createEvent } from '../../dist/index.js';
+import { uncaughtDuring } from '../conformance/uncaught.mjs';
 
 /** A table that writes down when interest in a name begins and ends. */
 class WatchedTarget extends TableEventTarget {
@@ -15,22 +16,6 @@ class WatchedTarget extends TableEventTarget {
   lastListener(name) {
     this.interest.push(`-${name}`);
   }
-}
-
-/** Errors that were reported as uncaught while `act` ran, and shortly after. */
-async function uncaughtDuring(act) {
-  const caught = [];
-  const before = process.listeners('uncaughtException');
-  process.removeAllListeners('uncaughtException');
-  process.on('uncaughtException', (error) => caught.push(error));
-  try {
-    await act();
-    await new Promise(setImmediate);
-  } finally {
-    process.removeAllListeners('uncaughtException');
-    for (const listener of before) process.on('uncaughtException', listener);
-  }
-  return caught;
 }
 
 const event = () => createEvent('chat.msg', 'r1', { n: 1 });

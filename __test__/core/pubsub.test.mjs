@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createMemoryEventTarget, createPubSub, GapError, SlowConsumerError } from '../../dist/index.js';
 import { TargetEvent } from '../../dist/target-event.js';
+import { checkIdleReaders } from '../conformance/idle-readers.mjs';
 
 const done = { value: undefined, done: true };
 const payloads = async (subscription) => (await Array.fromAsync(subscription)).map(({ payload }) => payload);
@@ -191,6 +192,13 @@ test('the default bound is 16 384 events', async () => {
     for await (const _ of subscription) read++;
   }, SlowConsumerError);
   assert.equal(read, 16_384);
+});
+
+test('an idle reader of a hundred thousand events ends as its overflow rule says, on the platform’s EventTarget', async () => {
+  const pubsub = createPubSub();
+  await checkIdleReaders(pubsub, async (numbers) => {
+    for (const n of numbers) pubsub.publish('a', 'b', n);
+  });
 });
 
 test('options are checked at once', () => {

@@ -21,8 +21,8 @@ export type Closing = Required<CloseOptions>;
 
 let raiseAtOwn: (target: LifeCycleTarget, error: PubSubError) => void;
 
-/** Raises `error` on a target of ours; on others the name could mean anything, so that the process is warned. */
-export function raiseAt(target: EventTarget, error: PubSubError): void {
+/** Raises `error` on a target of ours; on others the name could mean anything, and the process is warned instead. */
+export function raiseAt(target: EventTarget | undefined, error: PubSubError): void {
   if (target instanceof LifeCycleTarget) raiseAtOwn(target, error);
   else warnUnheard(error);
 }

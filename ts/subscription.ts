@@ -128,9 +128,7 @@ export class SubscriptionQueue<T extends object> implements Subscription<T> {
     const value = this.#shift();
     if (value !== undefined) return Promise.resolve({ value, done: false });
     if (this.#isEnded) return this.#end();
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ resolve, reject });
-    });
+    return new Promise(this.#wait);
   }
 
   return(): Promise<IteratorResult<T, undefined>> {
@@ -167,6 +165,11 @@ export class SubscriptionQueue<T extends object> implements Subscription<T> {
     this.#error = undefined;
     return error === undefined ? Promise.resolve({ value: undefined, done: true }) : Promise.reject(error);
   }
+
+  /** Made once: a closure for each pull would cost as much as the pull. */
+  readonly #wait = (resolve: Waiter<T>['resolve'], reject: Waiter<T>['reject']): void => {
+    this.#waiting.push({ resolve, reject });
+  };
 
   /** The next event; marks before it are told of on the way. */
   #shift(): T | undefined {

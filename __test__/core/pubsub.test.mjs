@@ -39,6 +39,47 @@ test('each event is dispatched once, on the default target as on a given one', (
   }
 });
 
+test('asking for the target changes nothing for the subscriptions that are there', async () => {
+  const pubsub = createPubSub();
+  const [before, left, full] = [
+    pubsub.subscribe('a', 'b'),
+    pubsub.subscribe('a', 'b'),
+    pubsub.subscribe('a', 'b', { maxQueued: 1 }),
+  ];
+  pubsub.publish('a', 'b', 1);
+  pubsub.publish('a', 'b', 2);
+  const { eventTarget } = pubsub;
+  assert.equal(pubsub.eventTarget, eventTarget);
+  assert.equal(Object.getPrototypeOf(eventTarget), EventTarget.prototype);
+  const after = pubsub.subscribe('a', 'b');
+  const seen = [];
+  eventTarget.addEventListener('a:b', ({ detail }) => seen.push(detail.payload));
+  pubsub.publish('a', 'b', 3);
+  await left.return();
+  eventTarget.dispatchEvent(new CustomEvent('a:b', { detail: { type: 'a', id: 'b', payload: 4 } }));
+  await pubsub.close();
+  assert.deepEqual(seen, [3, 4]);
+  assert.deepEqual(await payloads(before), [1, 2, 3, 4]);
+  assert.deepEqual(await payloads(after), [3, 4]);
+  assert.equal((await full.next()).value.payload, 1);
+  await assert.rejects(full.next(), SlowConsumerError);
+});
+
+test('while nobody has the target, an overflow among the readers of an event costs the others nothing', async () => {
+  const { publish, subscribe } = createPubSub();
+  const readers = [1, 9, 1, 9].map((maxQueued) => subscribe('a', 'b', { maxQueued }));
+  const other = subscribe('a', 'c');
+  for (const n of [1, 2, 3]) publish('a', 'b', n);
+  for (const reader of [readers[1], readers[3]])
+    for (const n of [1, 2, 3]) assert.equal((await reader.next()).value.payload, n);
+  for (const reader of [readers[0], readers[2]]) {
+    assert.equal((await reader.next()).value.payload, 1);
+    await assert.rejects(reader.next(), SlowConsumerError);
+  }
+  publish('a', 'c', 4);
+  assert.equal((await other.next()).value.payload, 4);
+});
+
 test('publish throws on reserved and empty types and on ids that are no strings', () => {
   const { publish, subscribe } = createPubSub();
   assert.throws(() => publish('__hello', '', 1), { code: 'ERR_RESERVED_TYPE' });
@@ -76,6 +117,15 @@ test('next() calls that wait are served in the order in which they were made', a
     [1, 2, 3],
   );
   assert.equal((await subscription.next()).value.payload, 4);
+});
+
+test('two subscriptions of a pair get one and the same envelope', async () => {
+  for (const eventTarget of [undefined, new EventTarget(), createMemoryEventTarget()]) {
+    const { publish, subscribe } = createPubSub({ eventTarget });
+    const [first, second] = [subscribe('a', 'b'), subscribe('a', 'b')];
+    publish('a', 'b', { n: 1 });
+    assert.equal((await first.next()).value, (await second.next()).value);
+  }
 });
 
 test('a hundred thousand events with a reader in between keep their order', async () => {
@@ -194,12 +244,17 @@ test('the default bound is 16 384 events', async () => {
   assert.equal(read, 16_384);
 });
 
-test('an idle reader of a hundred thousand events ends as its overflow rule says, on the platform’s EventTarget', async () => {
-  const pubsub = createPubSub();
-  await checkIdleReaders(pubsub, async (numbers) => {
-    for (const n of numbers) pubsub.publish('a', 'b', n);
+for (const [where, options] of [
+  ['on the platform’s EventTarget', { eventTarget: new EventTarget() }],
+  ['where nobody has the target', {}],
+]) {
+  test(`an idle reader of a hundred thousand events ends as its overflow rule says, ${where}`, async () => {
+    const pubsub = createPubSub(options);
+    await checkIdleReaders(pubsub, async (numbers) => {
+      for (const n of numbers) pubsub.publish('a', 'b', n);
+    });
   });
-});
+}
 
 test('options are checked at once', () => {
   const { subscribe } = createPubSub();

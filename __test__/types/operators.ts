@@ -45,19 +45,19 @@ const texts = pipe(
 );
 same<typeof texts, Stream<string>>(true);
 for await (const text of texts) expect<string>(text);
-// @ts-expect-error: no such property in the payload
 pipe(
   pubsub.subscribe('chat.msg', 'r1'),
+  // @ts-expect-error: no such property in the payload
   map(({ payload }) => payload.txt),
 );
-// @ts-expect-error: map made strings of them
 pipe(
   numbers,
   map(String),
+  // @ts-expect-error: they are strings by now
   map((text) => text.toFixed()),
 );
-// @ts-expect-error: a stream of strings is none of numbers
 pipe(
+  // @ts-expect-error: a stream of strings is none of numbers
   strings,
   map((n: number) => n),
 );

@@ -15,6 +15,7 @@ export declare const errorCodes: {
     readonly ERR_GAP: 'events were missed and the subscription asked to end then';
     readonly ERR_HANDLER_FAILED: 'a callback given to a hub threw or rejected';
     readonly ERR_INVALID_OPTION: 'an option has a wrong type or value, or is unknown';
+    readonly ERR_INVALID_PAYLOAD: 'a payload does not match the schema of its type';
     readonly ERR_INVALID_TOPIC: 'a topic is not of the form "type:id", its type is empty, or it is not well-formed Unicode';
     readonly ERR_LIMIT: 'a limit of the peer was reached';
     readonly ERR_MALFORMED: 'a message could not be understood and was skipped';
@@ -23,6 +24,7 @@ export declare const errorCodes: {
     readonly ERR_NOT_IDENTIFIED: 'the peer does not know who this is';
     readonly ERR_NOT_SERIALIZABLE: 'a payload has no JSON form';
     readonly ERR_NOT_SUBSCRIBED: 'nobody listens to the topic on this target';
+    readonly ERR_OUT_OF_RANGE: 'a number given to an operator is not one that it can work with';
     readonly ERR_REFUSED: 'the peer refused for a reason that this version does not know';
     readonly ERR_RESERVED_TYPE: 'types that begin with "__" belong to the protocol';
     readonly ERR_SLOW_CONSUMER: 'a subscription was not read fast enough and its queue was full';
@@ -36,6 +38,14 @@ export declare class GapError<TGap = unknown> extends PubSubError {
     /** What is known about the gap. */
     readonly gap: TGap;
     constructor(topic: string, gap: TGap);
+}
+
+/** A payload that does not match the schema of its type. The message names places and no values: it may go to a log. */
+export declare class InvalidPayloadError extends PubSubError {
+    readonly name: string;
+    /** What the schema says; empty when it threw, see `cause`. */
+    readonly issues: readonly StandardIssue[];
+    constructor(topic: string, issues: readonly StandardIssue[], options?: PubSubErrorOptions);
 }
 
 /** What this package throws, rejects with and reports; compare `code`, not the message. */
@@ -69,6 +79,202 @@ export declare class SlowConsumerError extends PubSubError {
  */
 export declare function createMemoryEventTarget<TEvent extends TypedEvent = AnyEvent>(): NativeTarget<TEvent>;
 
+export interface BatchOptions {
+    /** How long after its first item came a batch is given on as it is. Default: as long as it takes to fill it. */
+    readonly maxDelayMs?: number;
+}
+
+/**
+ * Makes arrays of `size` items; the last one, and with `maxDelayMs` any, may have fewer, none is empty. What came before an error
+ * is given on before it. Nothing is read while nobody pulls, except for the one item that a batch had been waiting for.
+ *
+ * ```js
+ * pipe(messages, batch(100, { maxDelayMs: 50 }));
+ * ```
+ */
+export declare function batch<T>(size: number, options?: BatchOptions): Operator<T, T[]>;
+
+/**
+ * Makes arrays of `size` neighbours, each beginning `step` items behind the one before it; by default 1, so that they overlap. There
+ * are only whole windows: a source with fewer than `size` items gives none.
+ *
+ * ```js
+ * pipe(prices, window(3)); // [1, 2, 3], [2, 3, 4], …
+ * ```
+ */
+export declare function window<T>(size: number, step?: number): Operator<T, T[]>;
+
+/**
+ * Makes one value of all items: `fn` gets what was made so far and the next item. Rejects with what the source or `fn` throws.
+ *
+ * ```js
+ * const total = await pipe(payments, reduce((sum, { payload }) => sum + payload.cents, 0));
+ * ```
+ */
+export declare function reduce<TIn, TOut>(fn: (made: TOut, item: TIn) => TOut | PromiseLike<TOut>, initial: TOut): Sink<TIn, TOut>;
+
+/**
+ * All items in an array, which has no bound: put `take` before it where the source may go on.
+ *
+ * ```js
+ * const first = await pipe(messages, take(3), toArray());
+ * ```
+ */
+export declare function toArray(): <T>(source: AsyncIterable<T>) => Promise<T[]>;
+
+export interface GroupByOptions {
+    /** Items that may wait in all groups together; then the source is not read until some were. Default 16 384 (a guess). */
+    readonly maxQueued?: number;
+    /** Keys that are known at a time; with one more, the group that got no item for longest ends. Default 65 536 (a guess). */
+    readonly maxKeys?: number;
+}
+
+/**
+ * Splits a source by key and gives `[key, stream]` when the first item of a key comes. Keys are compared as in a `Map`.
+ *
+ * The groups share one bound, `maxQueued`: items of a group that nobody reads wait, and when so many wait, the source is not read and
+ * all groups stand still until some of them are. Read the groups at the same time, and leave those that you do not want. A group
+ * that was left (`break`, `return()`) stays left: further items of its key are thrown away and hold up nobody.
+ *
+ * The source is left when the stream of groups and all groups were left. Leaving the stream of groups ends those whose reading has not
+ * begun, after what waits in them; the others go on.
+ *
+ * ```js
+ * for await (const [room, messages] of pipe(all, groupBy(({ id }) => id))) void show(room, messages);
+ * ```
+ */
+export declare function groupBy<T, TKey>(keyFn: (item: T) => TKey | PromiseLike<TKey>, options?: GroupByOptions): Operator<T, [key: TKey, group: Stream<T>]>;
+
+/**
+ * Reads its source to the end, then the others, one after the other. A subscription among them listens, and queues, from its making on.
+ *
+ * ```js
+ * pipe(history, chain(pubsub.subscribe('chat.msg', 'room1')));
+ * ```
+ */
+export declare function chain<TOthers extends readonly AsyncIterable<unknown>[]>(...others: TOthers): <T>(source: AsyncIterable<T>) => Stream<T | ItemOf<TOthers>>;
+
+/** What the sources of a list give. */
+export type ItemOf<TSources extends readonly AsyncIterable<unknown>[]> = TSources[number] extends AsyncIterable<infer TItem> ? TItem : never;
+
+/**
+ * Reads its source and the others at the same time and gives items as they come. Ends when all have ended; when one fails, the others
+ * are left, and the error comes after what had come before it.
+ *
+ * ```js
+ * pipe(pubsub.subscribe('chat.msg', 'room1'), join(pubsub.subscribe('chat.msg', 'room2')));
+ * ```
+ */
+export declare function join<TOthers extends readonly AsyncIterable<unknown>[]>(...others: TOthers): <T>(source: AsyncIterable<T>) => Stream<T | ItemOf<TOthers>>;
+
+/**
+ * Passes `source` through operators, the first one first, and gives what the last one makes: a stream, or the promise of `reduce` or
+ * `toArray`. Any function of one argument will do as an operator. Nothing is read before the result is.
+ *
+ * ```js
+ * const stream = pipe(
+ *   pubsub.subscribe('chat.msg', 'room1'),
+ *   filter(({ payload }) => payload.text !== ''),
+ *   map(({ payload }) => payload.text),
+ *   take(10),
+ * );
+ * for await (const text of stream) console.log(text);
+ * ```
+ */
+export declare function pipe<T, S extends AsyncIterable<T>>(source: S & AsyncIterable<T>): S;
+export declare function pipe<T, A>(source: AsyncIterable<T>, a: (source: AsyncIterable<T>) => A): A;
+export declare function pipe<T, A, B>(source: AsyncIterable<T>, a: (source: AsyncIterable<T>) => A, b: (source: A) => B): B;
+export declare function pipe<T, A, B, C>(source: AsyncIterable<T>, a: (source: AsyncIterable<T>) => A, b: (source: A) => B, c: (source: B) => C): C;
+export declare function pipe<T, A, B, C, D>(source: AsyncIterable<T>, a: (source: AsyncIterable<T>) => A, b: (source: A) => B, c: (source: B) => C, d: (source: C) => D): D;
+export declare function pipe<T, A, B, C, D, E>(source: AsyncIterable<T>, a: (source: AsyncIterable<T>) => A, b: (source: A) => B, c: (source: B) => C, d: (source: C) => D, e: (source: D) => E): E;
+export declare function pipe<T, A, B, C, D, E, F>(source: AsyncIterable<T>, a: (source: AsyncIterable<T>) => A, b: (source: A) => B, c: (source: B) => C, d: (source: C) => D, e: (source: D) => E, f: (source: E) => F): F;
+export declare function pipe<T, A, B, C, D, E, F, G>(source: AsyncIterable<T>, a: (source: AsyncIterable<T>) => A, b: (source: A) => B, c: (source: B) => C, d: (source: C) => D, e: (source: D) => E, f: (source: E) => F, g: (source: F) => G): G;
+export declare function pipe<T, A, B, C, D, E, F, G, H>(source: AsyncIterable<T>, a: (source: AsyncIterable<T>) => A, b: (source: A) => B, c: (source: B) => C, d: (source: C) => D, e: (source: D) => E, f: (source: E) => F, g: (source: F) => G, h: (source: G) => H): H;
+export declare function pipe<T, A, B, C, D, E, F, G, H, I>(source: AsyncIterable<T>, a: (source: AsyncIterable<T>) => A, b: (source: A) => B, c: (source: B) => C, d: (source: C) => D, e: (source: D) => E, f: (source: E) => F, g: (source: F) => G, h: (source: G) => H, i: (source: H) => I): I;
+export declare function pipe<T, A, B, C, D, E, F, G, H, I, J>(source: AsyncIterable<T>, a: (source: AsyncIterable<T>) => A, b: (source: A) => B, c: (source: B) => C, d: (source: C) => D, e: (source: D) => E, f: (source: E) => F, g: (source: F) => G, h: (source: G) => H, i: (source: H) => I, j: (source: I) => J): J;
+
+export interface DedupeOptions {
+    /** Keys that are remembered; the one that was seen longest ago is forgotten. Default 65 536 (a guess). */
+    readonly maxKeys?: number;
+}
+
+/**
+ * Lets an item pass unless one with the same key passed before. Keys are compared as in a `Set`; without `keyFn` the item is its
+ * own key, which for objects, envelopes among them, means: the same object.
+ *
+ * ```js
+ * pipe(messages, dedupe(({ payload }) => payload.messageId));
+ * ```
+ */
+export declare function dedupe<T>(keyFn?: (item: T) => unknown, options?: DedupeOptions): Operator<T, T>;
+
+/**
+ * Lets those items pass for which `pred` says true; a type guard narrows.
+ *
+ * ```js
+ * pipe(messages, filter(({ payload }) => payload.text !== ''));
+ * ```
+ */
+export declare function filter<T, TKept extends T>(pred: (item: T) => item is TKept): Operator<T, TKept>;
+export declare function filter<T>(pred: (item: T) => boolean | PromiseLike<boolean>): Operator<T, T>;
+
+/**
+ * Lets the first `count` items pass and leaves the source with the last of them, before anybody has looked at it.
+ *
+ * ```js
+ * pipe(messages, take(10));
+ * ```
+ */
+export declare function take<T>(count: number): Operator<T, T>;
+
+/** Makes a stream of another one; what `pipe` strings together. */
+export type Operator<TIn, TOut> = (source: AsyncIterable<TIn>) => Stream<TOut>;
+
+/** Reads a source to its end and makes one value of it; can only be the last in `pipe`. */
+export type Sink<TIn, TOut> = (source: AsyncIterable<TIn>) => Promise<TOut>;
+
+/** What an operator makes: an async iterator that leaves its source when it is left. */
+export interface Stream<T> extends AsyncIterableIterator<T, undefined, undefined>, AsyncDisposable {
+    next(): Promise<IteratorResult<T, undefined>>;
+    /** Ends the stream and leaves its source; a next() that is pending gets the end at once. */
+    return(): Promise<IteratorResult<T, undefined>>;
+    throw(error?: unknown): Promise<IteratorResult<T, undefined>>;
+    [Symbol.asyncIterator](): Stream<T>;
+}
+
+/** What `flat` makes of an item: arrays and other iterables, async ones too, are opened; strings and all else pass. */
+export type FlatItem<T> = T extends AsyncIterable<infer TInner> ? TInner : T extends string ? T : T extends Iterable<infer TInner> ? TInner : T;
+
+/**
+ * Opens items that are iterable, one level deep and one after the other.
+ *
+ * ```js
+ * pipe(messages, batch(100), flat());
+ * ```
+ */
+export declare function flat(): <T>(source: AsyncIterable<T>) => Stream<FlatItem<T>>;
+
+/**
+ * Makes one item of each.
+ *
+ * ```js
+ * pipe(messages, map(({ payload }) => payload.text));
+ * ```
+ */
+export declare function map<TIn, TOut>(fn: (item: TIn) => TOut | PromiseLike<TOut>): Operator<TIn, TOut>;
+
+/**
+ * Makes a view of `target` whose events carry the bare payload. A name without a colon is a type with an empty id (`chat` is the topic
+ * `chat:`); in any other the first colon splits. Life-cycle events (`gap`, `error`, …) stay with the target: here those names are types.
+ *
+ * ```js
+ * const pubSub = createYogaPubSub({ eventTarget: withPayloadDetail(target) }); // createPubSub of @graphql-yoga/subscription
+ * ```
+ *
+ * Names say nothing about payloads, so that their type is one for all: what the other library says, or `TPayload`.
+ */
+export declare function withPayloadDetail<TPayload = unknown>(target: EventTarget): TypedEventTarget<TypedEvent<string, TPayload>>;
+
 /**
  * Makes publish and subscribe over an event target.
  *
@@ -79,13 +285,17 @@ export declare function createMemoryEventTarget<TEvent extends TypedEvent = AnyE
  * for await (const { payload } of messages) console.log(payload.text);
  * ```
  */
+export declare function createPubSub<const TSchemas extends SchemaMap, TValidate extends Validate = 'both'>(options: SchemaPubSubOptions<TSchemas, TValidate>): PubSub<ReceivedOf<TSchemas, TValidate>, InputsOf<TSchemas>>;
 export declare function createPubSub<TEventMap extends object = Record<string, unknown>>(options?: PubSubOptions<TEventMap>): PubSub<TEventMap>;
 
-/** `TEventMap` maps types to payloads: `{ 'chat.msg': { text: string } }`. */
-export interface PubSub<TEventMap extends object> extends AsyncDisposable {
-    readonly eventTarget: TypedEventTarget<EventsOf<TEventMap>>;
-    /** Dispatches one event. */
-    publish<TType extends keyof TEventMap & string>(type: TType, id: string, payload: TEventMap[TType]): void;
+/**
+ * `TEventMap` maps types to the payloads that subscribers get: `{ 'chat.msg': { text: string } }`. `TPublished` maps them to those
+ * that are published and travel; they are the same unless a schema transforms.
+ */
+export interface PubSub<TEventMap extends object, TPublished extends object = TEventMap> extends AsyncDisposable {
+    readonly eventTarget: TypedEventTarget<EventsOf<TPublished>>;
+    /** Dispatches one event. Throws `InvalidPayloadError` when its payload does not match its schema. */
+    publish<TType extends keyof TPublished & string>(type: TType, id: string, payload: TPublished[TType]): void;
     /** Listens at once and yields the envelopes of exactly this type and id. */
     subscribe<TType extends keyof TEventMap & string>(type: TType, id: string, options?: SubscribeOptions): Subscription<EventEnvelope<TType, TEventMap[TType]>>;
     /** Ends all subscriptions after what is queued in them; the target stays open. */
@@ -95,6 +305,69 @@ export interface PubSub<TEventMap extends object> extends AsyncDisposable {
 export interface PubSubOptions<TEventMap extends object> {
     /** Where events go and come from. Default: an `EventTarget` of this process. */
     readonly eventTarget?: TypedEventTarget<EventsOf<TEventMap>>;
+    /** Schemas (https://standardschema.dev) by type; types without one are not checked. */
+    readonly schemas?: {
+        readonly [TType in keyof TEventMap]?: StandardSchema<TEventMap[TType], TEventMap[TType]>;
+    };
+    /** Default "both". */
+    readonly validate?: Validate;
+}
+
+/** What subscribers get: what schemas make of payloads, unless those are only checked when they are published. */
+export type ReceivedOf<TSchemas extends SchemaMap, TValidate extends Validate> = TValidate extends 'publish' ? InputsOf<TSchemas> : OutputsOf<TSchemas>;
+
+/** Options where the event map follows from the schemas: their inputs are published, their outputs received. */
+export interface SchemaPubSubOptions<TSchemas extends SchemaMap, TValidate extends Validate> {
+    readonly eventTarget?: TypedEventTarget<EventsOf<InputsOf<TSchemas>>>;
+    /** Schemas (https://standardschema.dev) by type. */
+    readonly schemas: TSchemas;
+    /** Default "both". With "publish" nobody transforms what is received: subscribers get what was published. */
+    readonly validate?: TValidate;
+}
+
+/** Where payloads are checked: before they are published, when they are pulled from a subscription, or both. */
+export type Validate = 'publish' | 'receive' | 'both';
+
+/** The event map of what is published: what the schemas take. */
+export type InputsOf<TSchemas extends SchemaMap> = {
+    [TType in keyof TSchemas & string]: NonNullable<TSchemas[TType]['~standard']['types']>['input'];
+};
+
+/** The event map of what subscribers get: what the schemas make of it. */
+export type OutputsOf<TSchemas extends SchemaMap> = {
+    [TType in keyof TSchemas & string]: NonNullable<TSchemas[TType]['~standard']['types']>['output'];
+};
+
+/** Schemas by event type. */
+export type SchemaMap = Readonly<Record<string, StandardSchema>>;
+
+/** What a schema says about one thing that is wrong. */
+export interface StandardIssue {
+    readonly message: string;
+    readonly path?: readonly (PropertyKey | {
+        readonly key: PropertyKey;
+    })[] | undefined;
+}
+
+/** What a schema makes of a value: the value, transformed perhaps, or what is wrong with it. */
+export type StandardResult<TOutput> = {
+    readonly value: TOutput;
+    readonly issues?: undefined;
+} | {
+    readonly issues: readonly StandardIssue[];
+};
+
+/** A schema of any library that keeps to Standard Schema: zod, valibot, arktype and others. */
+export interface StandardSchema<TInput = unknown, TOutput = TInput> {
+    readonly '~standard': {
+        readonly version: 1;
+        readonly vendor: string;
+        readonly validate: (value: unknown) => StandardResult<TOutput> | Promise<StandardResult<TOutput>>;
+        readonly types?: {
+            readonly input: TInput;
+            readonly output: TOutput;
+        } | undefined;
+    };
 }
 
 export interface SubscribeOptions {
@@ -111,17 +384,20 @@ export interface SubscribeOptions {
     readonly onGap?: (gap: GapDetail) => void;
     /** "throw" ends the subscription with `GapError` at such a place. */
     readonly gap?: 'throw';
+    /** With `schemas`: called for each payload that does not match; without it the target raises `error`, once a second at most. */
+    readonly onInvalid?: (error: InvalidPayloadError, envelope: EventEnvelope) => void;
+    /** "throw" ends the subscription with `InvalidPayloadError` at such a payload; otherwise it is skipped. */
+    readonly invalid?: 'throw';
 }
 
 /** An async iterator of envelopes that listens until it is left. */
-export interface Subscription<T> extends AsyncIterableIterator<T, undefined, undefined>, AsyncDisposable {
+export interface Subscription<T> extends Stream<T> {
     /** Events dropped by `overflow`. */
     readonly dropped: number;
+    /** Events skipped because their payload did not match its schema. */
+    readonly invalid: number;
     /** Resolves when the subscription is active, as the target's `ready(topic)`; `acknowledged` is false where a target cannot tell. */
     readonly ready: Promise<Acknowledgement>;
-    next(): Promise<IteratorResult<T, undefined>>;
-    return(): Promise<IteratorResult<T, undefined>>;
-    throw(error?: unknown): Promise<IteratorResult<T, undefined>>;
     [Symbol.asyncIterator](): Subscription<T>;
 }
 

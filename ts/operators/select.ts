@@ -6,7 +6,7 @@ import { checkCallback, checkCount } from './source.js';
 import { end, type Operator, type Pull, stage, type Upstream } from './stage.js';
 
 export interface DedupeOptions {
-  /** Keys that are remembered; the one that was seen longest ago is forgotten. Default 65 536 (a guess). */
+  /** Keys that are remembered; the one that was seen longest ago is forgotten. Default 65 536. */
   readonly maxKeys?: number;
 }
 

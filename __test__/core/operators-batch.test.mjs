@@ -145,6 +145,23 @@ test('return() while a batch waits ends the pull and takes the timer away', asyn
   assert.equal(source.returns, 1);
 });
 
+test('return() takes the timer away from a source that does not answer, too', async (t) => {
+  const time = underTime(t);
+  const answers = [Promise.resolve({ value: 1, done: false })];
+  const source = {
+    [Symbol.asyncIterator]: () => source,
+    next: () => answers.shift() ?? new Promise(() => {}),
+    return: () => new Promise(() => {}),
+  };
+  const stream = pipe(source, batch(3, { maxDelayMs: 100 }));
+  const pull = stream.next();
+  await settled();
+  assert.equal(time.made(), 1);
+  void stream.return();
+  assert.deepEqual(await pull, done);
+  assert.equal(time.cleared(), 1);
+});
+
 test('without maxDelayMs there is no timer', async (t) => {
   const set = t.mock.method(globalThis, 'setTimeout');
   await readAll(pipe(new ListSource([1, 2, 3]), batch(2)));

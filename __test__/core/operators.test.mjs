@@ -364,6 +364,33 @@ test('leaving flat leaves the inner source and the outer one, and an inner error
   assert.deepEqual([items, error, broken.returns], [[1], mine, 1]);
 });
 
+test('leaving flat tells what went wrong in leaving the inner source, and leaves the outer one all the same', async () => {
+  const mine = new Error('mine');
+  const source = new ListSource([new ListSource([1, 2], { leaveError: mine })]);
+  const stream = flat()(source);
+  await stream.next();
+  await assert.rejects(stream.return(), mine);
+  assert.equal(source.returns, 1);
+});
+
+test('what a source gives after it was left is nobody’s: flat does not open it', async () => {
+  const inner = new ListSource([1]);
+  let give;
+  const source = {
+    [Symbol.asyncIterator]: () => source,
+    next: () => new Promise((resolve) => (give = () => resolve({ value: inner, done: false }))),
+    return: async () => done,
+  };
+  const stream = flat()(source);
+  const pull = stream.next();
+  await settled();
+  await stream.return();
+  give();
+  await settled();
+  assert.deepEqual(await pull, done);
+  assert.equal(inner.pulls, 0);
+});
+
 test('reduce and toArray read to the end and give a promise', async () => {
   assert.equal(await reduce((sum, n) => sum + n, 10)(new ListSource([1, 2, 3])), 16);
   assert.equal(await reduce(async (text, n) => `${text}${n}`, '')(new ListSource([1, 2, 3])), '123');

@@ -194,7 +194,7 @@ export declare function pipe<T, A, B, C, D, E, F, G, H, I>(source: AsyncIterable
 export declare function pipe<T, A, B, C, D, E, F, G, H, I, J>(source: AsyncIterable<T>, a: (source: AsyncIterable<T>) => A, b: (source: A) => B, c: (source: B) => C, d: (source: C) => D, e: (source: D) => E, f: (source: E) => F, g: (source: F) => G, h: (source: G) => H, i: (source: H) => I, j: (source: I) => J): J;
 
 export interface DedupeOptions {
-    /** Keys that are remembered; the one that was seen longest ago is forgotten. Default 65 536 (a guess). */
+    /** Keys that are remembered; the one that was seen longest ago is forgotten. Default 65 536. */
     readonly maxKeys?: number;
 }
 

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -22,7 +23,7 @@ const pages = {
 const example = /```js\n([\s\S]*?)```\n(?:\nOutput:\n\n```text\n([\s\S]*?)```)?/g;
 
 for (const [page, needsOutput] of Object.entries(pages)) {
-  const text = readFileSync(new URL(page, `file://${root}`), 'utf8');
+  const text = readFileSync(join(root, page), 'utf8').replaceAll('\r\n', '\n');
   const examples = [...text.matchAll(example)].map(({ 1: code, 2: output, index }) => ({
     code,
     output,

@@ -45,7 +45,7 @@ whenStarted(import.meta.url, async (args) => {
   if (results.length > 0) process.stdout.write(`\n${table(results)}\n\n`);
   const crashed = results.filter((result) => result.failure !== null);
   for (const result of crashed) tell(result);
-  if (options.update) for (const target of options.targets) updateCorpus(fuzzers, target);
+  if (options.update) for (const target of options.targets) await updateCorpus(fuzzers, target);
   if (crashed.length > 0) throw new Failure(`inputs were found that fail: ${crashed.map((r) => r.target).join(', ')}`);
 });
 
@@ -239,19 +239,23 @@ function replay(fuzzers, target, file) {
  * Makes the committed corpus anew: the seeds; then few inputs that reach every place that any input reaches; then, while there is room,
  * those that reach a place more or less often.
  */
-function updateCorpus(fuzzers, target) {
+async function updateCorpus(fuzzers, target) {
   const { corpus, finds } = foldersOf(target);
   const merged = fromRoot('target', 'fuzz-merge', target);
   rmSync(merged, { recursive: true, force: true });
-  for (const folder of [merged, finds]) mkdirSync(folder, { recursive: true });
+  for (const folder of [merged, finds, fromRoot('target', 'fuzz-logs')]) mkdirSync(folder, { recursive: true });
   copyAll(corpus, merged, readdirSync(corpus).filter(isSeed));
-  const merge = (...how) =>
-    run(join(fuzzers, target), ['-set_cover_merge=1', ...how, '-verbosity=0', ...limits, merged, corpus, finds], {
-      quiet: true,
-    });
-  timed(`${target}: minimising the corpus`, () => merge('-use_counters=0'));
+  const merge = async (...how) => {
+    const log = fromRoot('target', 'fuzz-logs', `${target}.merge.log`);
+    const args = ['-set_cover_merge=1', ...how, ...limits, merged, corpus, finds];
+    const { status } = await observed(target, log, join(fuzzers, target), args);
+    if (status !== 0)
+      throw new Failure(`minimising the corpus of ${target} failed (exit ${status}): see ${short(log)}`);
+  };
+  say(`${target}: minimising the corpus`);
+  await merge('-use_counters=0');
   const reaching = new Set(readdirSync(merged));
-  merge();
+  await merge();
   for (const name of readdirSync(corpus)) if (!isSeed(name)) rmSync(join(corpus, name));
   const { kept, left } = withinBounds(merged, (name) => (isSeed(name) ? 0 : reaching.has(name) ? 1 : 2));
   copyAll(merged, corpus, kept);

@@ -305,13 +305,13 @@ class WebSocketObjectTarget extends TransportTarget {
     const { topic, n, t } = fields;
     switch (type) {
       case '__gap':
-        return void this.emit('gap', upstreamGap(payload));
+        return this.#missed(fields);
       case '__ping':
         return this.#answer(t);
       case '__subscribed':
-        return this.#acknowledge(String(topic), n);
+        return this.#acknowledge(topic, n);
       case '__refused':
-        return this.#refuse(String(topic), fields);
+        return typeof topic === 'string' ? this.#refuse(topic, fields) : undefined;
     }
   }
 
@@ -325,7 +325,8 @@ class WebSocketObjectTarget extends TransportTarget {
     if (this.#hasBegun && this.#socket.bufferedAmount <= MAX_ANSWERS) this.#socket.send(text);
   }
 
-  #acknowledge(topic: string, n: unknown): void {
+  #acknowledge(topic: unknown, n: unknown): void {
+    if (typeof topic !== 'string') return;
     const subscription = this.#subscriptions.get(topic);
     if (subscription === undefined || (n !== undefined && n !== subscription.n)) return;
     subscription.isAcknowledged = true;
@@ -335,11 +336,21 @@ class WebSocketObjectTarget extends TransportTarget {
 
   #refuse(topic: string, { n, kind, code, reason, count }: Partial<Record<string, unknown>>): void {
     const what = kind === 'publish' ? 'publishing' : 'subscribing';
-    const message = `the hub refused ${what} to "${topic}": ${String(code)}: ${String(reason)}`;
+    const why = [code, reason].filter((part) => typeof part === 'string').join(': ');
+    const message = `the hub refused ${what} to "${topic}": ${why}`;
     const more = typeof count === 'number' && count > 1 ? { dropped: count - 1 } : {};
     const error = new PubSubError(refusalCode(code), message, more);
     if (kind !== 'publish' && !this.#takeBack(topic, n, error)) return;
     this.raise(error);
+  }
+
+  /** The hub has dropped events; what nobody listens to is no gap. */
+  #missed({ from, to, topics }: Partial<Record<string, unknown>>): void {
+    if (typeof from !== 'number' || typeof to !== 'number' || !Array.isArray(topics)) return;
+    const wanted = topics.filter((topic) => this.#subscriptions.has(topic));
+    if (wanted.length === 0) return;
+    const gap: GapDetail = { cause: 'upstream', direction: 'in', from, to, topics: wanted };
+    this.emit('gap', gap);
   }
 
   /** A refusal without a number takes back what was active; whether it is about a topic of ours. */
@@ -397,13 +408,3 @@ function pause(ms: number): Promise<void> {
   });
 }
 
-function upstreamGap(payload: unknown): GapDetail {
-  const { from, to, topics } = Object(payload) as Partial<GapDetail>;
-  return {
-    cause: 'upstream',
-    direction: 'in',
-    from: Number(from),
-    to: Number(to),
-    topics: Array.isArray(topics) ? topics : [],
-  };
-}

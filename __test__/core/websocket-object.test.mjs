@@ -154,11 +154,39 @@ test('control events never reach listeners; __gap is a gap with cause upstream',
   const gaps = [];
   spoke.addEventListener('gap', ({ detail }) => gaps.push(detail));
   spoke.addEventListener('__other:', () => assert.fail('reserved'));
+  spoke.addEventListener('a:b', () => {});
   await turn();
   socket.receive(HUB_HELLO);
   socket.receive('{"type":"__other","id":"","payload":null}');
-  socket.receive('{"type":"__gap","id":"","payload":{"cause":"upstream","from":1,"to":2,"topics":["a:b"]}}');
+  socket.receive('{"type":"__gap","id":"","payload":{"cause":"upstream","from":1,"to":2,"topics":["a:b","c:"]}}');
+  socket.receive('{"type":"__gap","id":"","payload":{"cause":"upstream","from":1,"to":2,"topics":["c:"]}}');
   assert.deepEqual(gaps, [{ cause: 'upstream', direction: 'in', from: 1, to: 2, topics: ['a:b'] }]);
+  await spoke.close();
+});
+
+test('control events with fields of another kind throw nothing into the socket’s events and change nothing', async () => {
+  const socket = new FakeSocket();
+  const spoke = overWebSocket(socket);
+  const told = [];
+  for (const name of ['gap', 'error']) spoke.addEventListener(name, ({ detail }) => told.push([name, detail.message]));
+  spoke.addEventListener('a:', () => {});
+  await turn();
+  socket.receive(HUB_HELLO);
+  // `String()` and `Number()` throw on such an object.
+  const odd = { toString: 1, valueOf: 1 };
+  const uncaught = [];
+  const hear = (error) => uncaught.push(error);
+  process.on('uncaughtException', hear);
+  for (const topic of [odd, 'a:'])
+    for (const type of ['__subscribed', '__refused', '__gap', '__ping']) {
+      const payload = { topic, n: odd, kind: odd, code: odd, reason: odd, from: odd, to: odd, topics: [odd], t: odd };
+      socket.receive(JSON.stringify({ type, id: '', payload }));
+    }
+  socket.receive(JSON.stringify({ type: '__refused', id: '', payload: { topic: 'a:', kind: 'publish', code: odd } }));
+  await turn();
+  process.off('uncaughtException', hear);
+  assert.deepEqual(uncaught, []);
+  assert.deepEqual(told, [['error', 'the hub refused publishing to "a:": ']]);
   await spoke.close();
 });
 

@@ -113,6 +113,11 @@ impl Server {
     }
 
     fn check(&self, request: &Request<()>) -> Result<Response<()>, (StatusCode, &'static str)> {
+        let lines = |name: &str| request.headers().get_all(name).iter().count();
+        // Source: RFC 9112, 3.2. Of two origins, one that may connect would hide the other.
+        if lines("host") != 1 || lines("origin") > 1 {
+            return Err((StatusCode::BAD_REQUEST, "one Host is needed, and at most one Origin"));
+        }
         if self.config.path.as_deref().is_some_and(|path| path != request.uri().path()) {
             return Err((StatusCode::NOT_FOUND, "no such path"));
         }

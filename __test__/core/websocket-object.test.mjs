@@ -339,6 +339,54 @@ test('a hub that falls silent is asked, and dead after two and a half heartbeats
   assert.deepEqual(codes, ['ERR_TIMED_OUT']);
 });
 
+test('a hub is alive while it takes what waits in the socket, and dead when it takes nothing any more', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  let now = 0;
+  t.mock.method(performance, 'now', () => now);
+  const pass = () => {
+    now += 25;
+    t.mock.timers.tick(25);
+  };
+  const socket = new FakeSocket();
+  socket.send = (text) => {
+    socket.bufferedAmount += text.length;
+  };
+  const spoke = overWebSocket(socket, { heartbeatMs: 100 });
+  spoke.addEventListener('error', () => {});
+  await turn();
+  socket.receive(NATIVE_HUB);
+  // As much comes as goes, and no ping could be answered before all of it has gone.
+  for (let n = 0; n < 400; n++) {
+    spoke.dispatchEvent(createEvent('a', '', 'x'.repeat(n === 0 ? 1 << 20 : 1000)));
+    socket.bufferedAmount -= 1000;
+    pass();
+  }
+  assert.equal(spoke.state, 'open');
+  for (let n = 0; n < 12; n++) pass();
+  assert.equal((await spoke.closed).error.code, 'ERR_TIMED_OUT');
+});
+
+test('the code of a close is the code of the error', async () => {
+  for (const [code, expected] of [
+    [1002, 'ERR_PROTOCOL'],
+    [1006, 'ERR_CONNECTION_LOST'],
+    [1009, 'ERR_MESSAGE_TOO_LARGE'],
+    [1012, 'ERR_CONNECTION_LOST'],
+    [1013, 'ERR_SLOW_CONSUMER'],
+    [4401, 'ERR_NOT_IDENTIFIED'],
+    [4403, 'ERR_FORBIDDEN'],
+  ]) {
+    const socket = new FakeSocket();
+    const spoke = overWebSocket(socket);
+    spoke.addEventListener('error', () => {});
+    await turn();
+    socket.lose(code, 'because');
+    const { error } = await spoke.closed;
+    assert.equal(error.code, expected);
+    assert.match(error.message, /: because;/);
+  }
+});
+
 test('a hub that answers no pings is not asked and never dead', async (t) => {
   t.mock.timers.enable({ apis: ['setInterval'] });
   const socket = new FakeSocket();

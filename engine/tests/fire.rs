@@ -681,6 +681,50 @@ async fn half_messages_of_all_are_bounded_and_the_largest_goes_with_1009() {
     .await;
 }
 
+#[tokio::test]
+async fn what_a_half_message_held_is_given_back_however_it_ends() {
+    within(async {
+        let mut config = HubConfig::default();
+        config.limits.max_inbound_bytes = 3000;
+        let net = Net::start(config, Via::WebSocket).await;
+        net.listen("a:").await;
+        let begin = [br#"{"type":"a","id":"","payload":""#.as_slice(), &[b'x'; 1000]].concat();
+        for round in 1..=5 {
+            // Completed in fragments, with control frames between them.
+            let mut stream = raw(&net).await;
+            stream.write_all(&masked(0x01, &begin)).await.expect("the hub reads");
+            stream.write_all(&masked(0x89, b"?")).await.expect("the hub reads");
+            assert_eq!(read_frame(&mut stream).await, Some((0x8a, b"?".to_vec())));
+            stream.write_all(&masked(0x00, &[b'y'; 1000])).await.expect("the hub reads");
+            stream.write_all(&masked(0x80, br#""}"#)).await.expect("the hub reads");
+            net.app.payloads_of(round).await;
+            // Left behind by a reset, by an end, by a close in its middle, and by a frame against the rules.
+            for ending in [None, Some(vec![]), Some(masked(0x88, &1000_u16.to_be_bytes())), Some(masked(0x81, b"1"))] {
+                let mut stream = raw(&net).await;
+                let (key, _) = net.app.connection(net.hub.stats().accepted as usize).await;
+                stream.write_all(&masked(0x01, &begin)).await.expect("the hub reads");
+                stream.write_all(&masked(0x89, b"!")).await.expect("the hub reads");
+                assert_eq!(read_frame(&mut stream).await, Some((0x8a, b"!".to_vec())));
+                match ending {
+                    None => stream.set_zero_linger().expect("a TCP socket"),
+                    Some(bytes) => stream.write_all(&bytes).await.expect("the hub reads"),
+                }
+                drop(stream);
+                net.app.disconnection(key).await;
+            }
+        }
+        let mut stream = raw(&net).await;
+        let mut all = begin.clone();
+        all.resize(2990, b'z');
+        stream.write_all(&masked(0x01, &all)).await.expect("the hub reads");
+        stream.write_all(&masked(0x89, b"!")).await.expect("the hub reads");
+        assert_eq!(read_frame(&mut stream).await, Some((0x8a, b"!".to_vec())), "there is room for all of it");
+        stream.write_all(&masked(0x00, &[b'z'; 20])).await.expect("the hub reads");
+        assert_eq!(read_frame(&mut stream).await.map(|(first, _)| first), Some(0x88), "and for no more");
+    })
+    .await;
+}
+
 /// Links whose readers wait until `open`, and then hold half a message each.
 #[derive(Default)]
 struct Hoard {

@@ -163,8 +163,7 @@ export class HubTarget extends PortTarget implements HubEventTarget {
   async #allow(token: number, topic: string, peer: Peer | undefined): Promise<void> {
     let isAllowed = false;
     try {
-      if (peer?.link.isExpelled === false)
-        isAllowed = (await this.#doorman?.allows(topic, peer.connection)) === true;
+      if (peer?.link.isExpelled === false) isAllowed = (await this.#doorman?.allows(topic, peer.connection)) === true;
     } catch (error) {
       this.#report('authorize.subscribe', error);
     }

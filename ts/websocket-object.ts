@@ -435,4 +435,3 @@ function pause(ms: number): Promise<void> {
     setTimeout(resolve, ms);
   });
 }
-

@@ -6,6 +6,7 @@ import type { Connection } from './connection.js';
 import { joinHeaders } from './headers.js';
 import { callback, checkNames, wrong } from './options.js';
 import type { NativeGrants, NativeVerdict, PeerFacts } from './port.js';
+import { isWellFormed } from './topic.js';
 
 /** What is known of a peer before it is let in. */
 export interface PeerInfo {
@@ -132,11 +133,15 @@ export class Doorman {
   }
 }
 
-/** An application speaks for `app:` alone: a name that it takes from a request must not pass for a proven one. */
+/**
+ * An application speaks for `app:` alone: a name that it takes from a request must not pass for a proven one. Two names are two identities:
+ * one that begins with `app:` itself gets another in front, and lone surrogates, which all become one character on their way, are refused.
+ */
 function identityOf(given: string | undefined, proven: string | undefined): string | undefined {
   if (given === undefined || given === proven) return proven;
-  if (typeof given !== 'string' || given === '') throw wrong('identity', 'a non-empty string', given);
-  return given.startsWith('app:') ? given : `app:${given}`;
+  if (typeof given !== 'string' || given === '' || !isWellFormed(given))
+    throw wrong('identity', 'a non-empty string of well-formed UTF-16', given);
+  return `app:${given}`;
 }
 
 function toInfo(facts: PeerFacts): PeerInfo {

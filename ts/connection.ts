@@ -11,12 +11,17 @@ import { TransportTarget } from './transport-target.js';
 import type { CloseDetail, TargetStats } from './types.js';
 import type { Acknowledgement } from './waiting.js';
 
+/** Close codes that end a connection at once: not identified, refused. Source: the engine, `Hub::disconnect`. */
+const EXPELLING: readonly number[] = [4401, 4403];
+
 /** What the hub knows of a connection and changes as notices come. */
 export class ConnectionLink {
   readonly port: NativeHubPort;
   readonly facts: ConnectionNotice;
   isNative = false;
   isGone = false;
+  /** It was told to go at once: what it said before and is on its way here is heard by nobody. */
+  isExpelled = false;
   #controller: AbortController | undefined;
 
   constructor(port: NativeHubPort, facts: ConnectionNotice) {
@@ -114,7 +119,9 @@ export class Connection {
    */
   close(code = 1000, reason = ''): void {
     checkClose(code, reason);
-    if (!this.#link.isGone) this.#link.port.disconnect(this.#link.key, code, reason);
+    if (this.#link.isGone) return;
+    this.#link.isExpelled ||= EXPELLING.includes(code);
+    this.#link.port.disconnect(this.#link.key, code, reason);
   }
 
   stats(): TargetStats {

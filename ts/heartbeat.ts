@@ -3,6 +3,8 @@
 // process.
 
 export interface HeartbeatEvents {
+  /** Whether the other end has taken something since this was asked last. */
+  isTaking(): boolean;
   /** Nothing came for an interval. */
   onSilence(): void;
   /** Nothing came for two and a half. */
@@ -49,6 +51,7 @@ export class Heartbeat {
     // A look that comes much too late finds timers before what has arrived meanwhile.
     if (now - this.#lookedAt > (2 * this.#intervalMs) / LOOKS) this.#heardAt = now;
     this.#lookedAt = now;
+    if (this.#events.isTaking()) this.#heardAt = now;
     const silence = now - this.#heardAt;
     if (silence > DEAD_AFTER * this.#intervalMs) return this.#events.onDeath();
     if (silence < this.#intervalMs || now - this.#askedAt < this.#intervalMs) return;

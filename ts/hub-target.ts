@@ -109,6 +109,7 @@ export class HubTarget extends PortTarget implements HubEventTarget {
   protected override receive(topic: string, type: string, id: string, payload: unknown, connection: number): void {
     if (this.isOver) return;
     const peer = this.#peers.get(connection);
+    if (peer?.link.isExpelled) return;
     this.emitEnvelope(topic, type, id, payload, peer?.connection);
     peer?.spoke?.hear(topic, type, id, payload);
   }
@@ -120,7 +121,7 @@ export class HubTarget extends PortTarget implements HubEventTarget {
       case 'withdrawn':
         return this.#doorman?.withdraw(notice.token);
       case 'authorizeSubscribe':
-        return void this.#allow(notice.token, notice.topic, this.#peers.get(notice.connection)?.connection);
+        return void this.#allow(notice.token, notice.topic, this.#peers.get(notice.connection));
       case 'connection':
         return this.#arrive(notice);
       case 'hello':
@@ -153,15 +154,16 @@ export class HubTarget extends PortTarget implements HubEventTarget {
       const verdict = await this.#doorman?.judge(token, facts);
       if (verdict !== undefined) this.#port.judge(token, verdict);
     } catch (error) {
+      this.#doorman?.withdraw(token);
       this.#port.judge(token, { refusal: 'unavailable' });
       this.#report('authorize.connect', error);
     }
   }
 
-  async #allow(token: number, topic: string, connection: Connection | undefined): Promise<void> {
+  async #allow(token: number, topic: string, peer: Peer | undefined): Promise<void> {
     let isAllowed = false;
     try {
-      if (connection !== undefined) isAllowed = (await this.#doorman?.allows(topic, connection)) === true;
+      if (peer?.link.isExpelled === false) isAllowed = (await this.#doorman?.allows(topic, peer.connection)) === true;
     } catch (error) {
       this.#report('authorize.subscribe', error);
     }

@@ -110,7 +110,7 @@ function checkWellFormed(name: string): void {
 }
 
 /** ES2024 has it as a method; browsers of 2022 do not. A `u` pattern sees a whole pair as one code point, so only halves match. */
-function isWellFormed(text: string): boolean {
+export function isWellFormed(text: string): boolean {
   const native = (text as { isWellFormed?(): boolean }).isWellFormed;
   return typeof native === 'function' ? native.call(text) : !/\p{Surrogate}/u.test(text);
 }

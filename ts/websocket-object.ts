@@ -92,6 +92,16 @@ const OPEN = 1;
 /** Close codes of a hub that ends in order: done, going away, and none given. */
 const ORDERLY: readonly number[] = [1000, 1001, 1005];
 
+/** What other close codes of a hub mean; the rest is a lost connection. Source: docs/errors.md, as for spokes with a URL. */
+const LOSSES: ReadonlyMap<number, string> = new Map([
+  [1002, 'ERR_PROTOCOL'],
+  [1007, 'ERR_PROTOCOL'],
+  [1009, 'ERR_MESSAGE_TOO_LARGE'],
+  [1013, 'ERR_SLOW_CONSUMER'],
+  [4401, 'ERR_NOT_IDENTIFIED'],
+  [4403, 'ERR_FORBIDDEN'],
+]);
+
 /** How often a socket is asked whether it has sent: it has no event for that. A guess. */
 const POLL_MS = 4;
 
@@ -126,6 +136,9 @@ class WebSocketObjectTarget extends TransportTarget {
   #helloTimer: ReturnType<typeof setTimeout> | undefined;
   readonly #heartbeat: Heartbeat;
   #failure: unknown;
+  /** Bytes that had to wait in the socket, ever, and how many of them had left when that was looked at last. */
+  #waited = 0;
+  #left = 0;
   #malformedAt = Number.NEGATIVE_INFINITY;
   #malformedUntold = 0;
 
@@ -134,6 +147,7 @@ class WebSocketObjectTarget extends TransportTarget {
     this.#socket = socket;
     this.#options = options;
     this.#heartbeat = new Heartbeat(options.heartbeatMs, {
+      isTaking: () => this.#isTaking(),
       onSilence: () => this.#say(controlText('__ping', { t: Date.now() })),
       onDeath: () => this.#die(),
     });
@@ -221,7 +235,7 @@ class WebSocketObjectTarget extends TransportTarget {
     if (this.#options.peer === 'plain') this.#admit(false);
     else this.#sayHello();
     for (const [topic, { n }] of this.#subscriptions) this.#socket.send(subscribeText(topic, n));
-    for (const text of this.#queue) this.#socket.send(text);
+    for (const text of this.#queue) this.#sendEvent(text);
     this.#queue = [];
     this.#queuedLength = 0;
   }
@@ -258,7 +272,7 @@ class WebSocketObjectTarget extends TransportTarget {
     // A single event may always be queued.
     if (waiting > 0 && waiting + text.length > bound) return this.#drop();
     this.#counters.sent++;
-    if (this.#started) this.#socket.send(text);
+    if (this.#started) this.#sendEvent(text);
     else this.#enqueue(text);
     return true;
   }
@@ -305,13 +319,13 @@ class WebSocketObjectTarget extends TransportTarget {
     const { topic, n, t } = fields;
     switch (type) {
       case '__gap':
-        return void this.emit('gap', upstreamGap(payload));
+        return this.#missed(fields);
       case '__ping':
         return this.#answer(t);
       case '__subscribed':
-        return this.#acknowledge(String(topic), n);
+        return this.#acknowledge(topic, n);
       case '__refused':
-        return this.#refuse(String(topic), fields);
+        return typeof topic === 'string' ? this.#refuse(topic, fields) : undefined;
     }
   }
 
@@ -325,7 +339,21 @@ class WebSocketObjectTarget extends TransportTarget {
     if (this.#hasBegun && this.#socket.bufferedAmount <= MAX_ANSWERS) this.#socket.send(text);
   }
 
-  #acknowledge(topic: string, n: unknown): void {
+  /** Whether what waits in the socket goes on leaving it: a ping would wait behind that. */
+  #isTaking(): boolean {
+    const before = this.#left;
+    this.#left = this.#waited - this.#socket.bufferedAmount;
+    return this.#left > before;
+  }
+
+  #sendEvent(text: string): void {
+    const before = this.#socket.bufferedAmount;
+    this.#socket.send(text);
+    this.#waited += Math.max(0, this.#socket.bufferedAmount - before);
+  }
+
+  #acknowledge(topic: unknown, n: unknown): void {
+    if (typeof topic !== 'string') return;
     const subscription = this.#subscriptions.get(topic);
     if (subscription === undefined || (n !== undefined && n !== subscription.n)) return;
     subscription.isAcknowledged = true;
@@ -335,11 +363,21 @@ class WebSocketObjectTarget extends TransportTarget {
 
   #refuse(topic: string, { n, kind, code, reason, count }: Partial<Record<string, unknown>>): void {
     const what = kind === 'publish' ? 'publishing' : 'subscribing';
-    const message = `the hub refused ${what} to "${topic}": ${String(code)}: ${String(reason)}`;
+    const why = [code, reason].filter((part) => typeof part === 'string').join(': ');
+    const message = `the hub refused ${what} to "${topic}": ${why}`;
     const more = typeof count === 'number' && count > 1 ? { dropped: count - 1 } : {};
     const error = new PubSubError(refusalCode(code), message, more);
     if (kind !== 'publish' && !this.#takeBack(topic, n, error)) return;
     this.raise(error);
+  }
+
+  /** The hub has dropped events; what nobody listens to is no gap. */
+  #missed({ from, to, topics }: Partial<Record<string, unknown>>): void {
+    if (typeof from !== 'number' || typeof to !== 'number' || !Array.isArray(topics)) return;
+    const wanted = topics.filter((topic) => this.#subscriptions.has(topic));
+    if (wanted.length === 0) return;
+    const gap: GapDetail = { cause: 'upstream', direction: 'in', from, to, topics: wanted };
+    this.emit('gap', gap);
   }
 
   /** A refusal without a number takes back what was active; whether it is about a topic of ours. */
@@ -376,8 +414,9 @@ class WebSocketObjectTarget extends TransportTarget {
 
   #lose({ code, reason }: { code: number; reason: string }): void {
     if (ORDERLY.includes(code)) return this.ended({ code, reason });
-    const message = `the socket was lost with ${code}; it is yours, so it is not opened again`;
-    const error = new PubSubError('ERR_CONNECTION_LOST', message, { cause: this.#failure });
+    const why = reason === '' ? '' : `: ${reason}`;
+    const message = `the socket was lost with ${code}${why}; it is yours, so it is not opened again`;
+    const error = new PubSubError(LOSSES.get(code) ?? 'ERR_CONNECTION_LOST', message, { cause: this.#failure });
     this.raise(error);
     this.ended({ code, reason, error });
   }
@@ -395,15 +434,4 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, ms);
   });
-}
-
-function upstreamGap(payload: unknown): GapDetail {
-  const { from, to, topics } = Object(payload) as Partial<GapDetail>;
-  return {
-    cause: 'upstream',
-    direction: 'in',
-    from: Number(from),
-    to: Number(to),
-    topics: Array.isArray(topics) ? topics : [],
-  };
 }

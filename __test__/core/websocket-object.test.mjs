@@ -154,11 +154,39 @@ test('control events never reach listeners; __gap is a gap with cause upstream',
   const gaps = [];
   spoke.addEventListener('gap', ({ detail }) => gaps.push(detail));
   spoke.addEventListener('__other:', () => assert.fail('reserved'));
+  spoke.addEventListener('a:b', () => {});
   await turn();
   socket.receive(HUB_HELLO);
   socket.receive('{"type":"__other","id":"","payload":null}');
-  socket.receive('{"type":"__gap","id":"","payload":{"cause":"upstream","from":1,"to":2,"topics":["a:b"]}}');
+  socket.receive('{"type":"__gap","id":"","payload":{"cause":"upstream","from":1,"to":2,"topics":["a:b","c:"]}}');
+  socket.receive('{"type":"__gap","id":"","payload":{"cause":"upstream","from":1,"to":2,"topics":["c:"]}}');
   assert.deepEqual(gaps, [{ cause: 'upstream', direction: 'in', from: 1, to: 2, topics: ['a:b'] }]);
+  await spoke.close();
+});
+
+test('control events with fields of another kind throw nothing into the socket’s events and change nothing', async () => {
+  const socket = new FakeSocket();
+  const spoke = overWebSocket(socket);
+  const told = [];
+  for (const name of ['gap', 'error']) spoke.addEventListener(name, ({ detail }) => told.push([name, detail.message]));
+  spoke.addEventListener('a:', () => {});
+  await turn();
+  socket.receive(HUB_HELLO);
+  // `String()` and `Number()` throw on such an object.
+  const odd = { toString: 1, valueOf: 1 };
+  const uncaught = [];
+  const hear = (error) => uncaught.push(error);
+  process.on('uncaughtException', hear);
+  for (const topic of [odd, 'a:'])
+    for (const type of ['__subscribed', '__refused', '__gap', '__ping']) {
+      const payload = { topic, n: odd, kind: odd, code: odd, reason: odd, from: odd, to: odd, topics: [odd], t: odd };
+      socket.receive(JSON.stringify({ type, id: '', payload }));
+    }
+  socket.receive(JSON.stringify({ type: '__refused', id: '', payload: { topic: 'a:', kind: 'publish', code: odd } }));
+  await turn();
+  process.off('uncaughtException', hear);
+  assert.deepEqual(uncaught, []);
+  assert.deepEqual(told, [['error', 'the hub refused publishing to "a:": ']]);
   await spoke.close();
 });
 
@@ -309,6 +337,54 @@ test('a hub that falls silent is asked, and dead after two and a half heartbeats
   pass(300);
   assert.equal((await spoke.closed).error.code, 'ERR_TIMED_OUT');
   assert.deepEqual(codes, ['ERR_TIMED_OUT']);
+});
+
+test('a hub is alive while it takes what waits in the socket, and dead when it takes nothing any more', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  let now = 0;
+  t.mock.method(performance, 'now', () => now);
+  const pass = () => {
+    now += 25;
+    t.mock.timers.tick(25);
+  };
+  const socket = new FakeSocket();
+  socket.send = (text) => {
+    socket.bufferedAmount += text.length;
+  };
+  const spoke = overWebSocket(socket, { heartbeatMs: 100 });
+  spoke.addEventListener('error', () => {});
+  await turn();
+  socket.receive(NATIVE_HUB);
+  // As much comes as goes, and no ping could be answered before all of it has gone.
+  for (let n = 0; n < 400; n++) {
+    spoke.dispatchEvent(createEvent('a', '', 'x'.repeat(n === 0 ? 1 << 20 : 1000)));
+    socket.bufferedAmount -= 1000;
+    pass();
+  }
+  assert.equal(spoke.state, 'open');
+  for (let n = 0; n < 12; n++) pass();
+  assert.equal((await spoke.closed).error.code, 'ERR_TIMED_OUT');
+});
+
+test('the code of a close is the code of the error', async () => {
+  for (const [code, expected] of [
+    [1002, 'ERR_PROTOCOL'],
+    [1006, 'ERR_CONNECTION_LOST'],
+    [1009, 'ERR_MESSAGE_TOO_LARGE'],
+    [1012, 'ERR_CONNECTION_LOST'],
+    [1013, 'ERR_SLOW_CONSUMER'],
+    [4401, 'ERR_NOT_IDENTIFIED'],
+    [4403, 'ERR_FORBIDDEN'],
+  ]) {
+    const socket = new FakeSocket();
+    const spoke = overWebSocket(socket);
+    spoke.addEventListener('error', () => {});
+    await turn();
+    socket.lose(code, 'because');
+    const { error } = await spoke.closed;
+    assert.equal(error.code, expected);
+    assert.match(error.message, /: because;/);
+  }
 });
 
 test('a hub that answers no pings is not asked and never dead', async (t) => {

@@ -152,10 +152,18 @@ describe('authorize.connect', () => {
   test('a name of the application never passes for a proven one', async (t) => {
     const names = ['ann', 'app:bob', 'tls:SHA256:00', 'iroh:00'];
     const hub = await makeHub(t, { authorize: { connect: () => ({ identity: names.shift() }) } });
-    for (const expected of ['app:ann', 'app:bob', 'app:tls:SHA256:00', 'app:iroh:00']) {
+    // Somebody who calls himself "app:bob" is not bob.
+    for (const expected of ['app:ann', 'app:app:bob', 'app:tls:SHA256:00', 'app:iroh:00']) {
       await makeOpenSpoke(t, hub);
       assert.equal([...hub.connections].at(-1).identity, expected);
     }
+  });
+
+  test('an identity that would not stay itself on its way lets nobody in', async (t) => {
+    const names = ['\ud800', '', 7];
+    const hub = await makeHub(t, { authorize: { connect: () => ({ identity: names.shift() }) } });
+    hub.addEventListener('error', () => {});
+    while (names.length > 0) assert.equal(await knock(t, hub), 503);
   });
 
   test('options that are none throw at once', () => {
@@ -261,6 +269,27 @@ describe('grants that change', () => {
     assert.deepEqual([code, reason, error.code], [4403, 'revoked', 'ERR_FORBIDDEN']);
     assert.equal(log.length, 0);
   });
+
+  for (const code of [4401, 4403])
+    test(`what close(${code}) finds on its way to the listeners is heard by nobody`, async (t) => {
+      const heard = [];
+      const hub = await makeHub(t, {
+        onConnection: (target) => target.addEventListener('a:', ({ detail }) => heard.push(['target', detail.payload])),
+      });
+      hub.addEventListener('a:', (event) => {
+        heard.push(['hub', event.detail.payload]);
+        hub.sourceOf(event).close(code);
+      });
+      const gone = next(hub, 'disconnection');
+      const spoke = await makeOpenSpoke(t, hub, { reconnect: false });
+      spoke.addEventListener('error', () => {});
+      for (let n = 0; n < 1000; n++) spoke.dispatchEvent(createEvent('a', '', n));
+      assert.equal((await gone).code, code);
+      assert.deepEqual(heard, [
+        ['hub', 0],
+        ['target', 0],
+      ]);
+    });
 });
 
 describe('identities that a transport has proven', () => {

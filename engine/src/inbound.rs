@@ -39,6 +39,16 @@ pub(crate) struct Ending {
 }
 
 impl Inbound {
+    /// Bytes that it holds of what the peer sent: an event's are in the text of its batch.
+    fn owned_bytes(&self) -> usize {
+        match self {
+            Self::Control(control) => control.owned_bytes(),
+            Self::Malformed(what) => what.len(),
+            Self::Ping(data) | Self::Pong(data) => data.len(),
+            Self::Event(_) | Self::IgnoredControl | Self::Closing(_) | Self::Ended(_) => 0,
+        }
+    }
+
     pub(crate) fn rebase(&mut self, by: u32) {
         if let Self::Event(span) = self {
             span.rebase(by);
@@ -56,6 +66,7 @@ pub(crate) fn poll_read<Op>(
 ) -> Poll<bool> {
     let read = reader.poll_read(cx, &mut |item| {
         let inbound = accept(item, limits, &mut batch.text);
+        batch.owned += inbound.owned_bytes();
         batch.ops.push(wrap(inbound));
     });
     let ending = match read {

@@ -43,6 +43,8 @@ pub(crate) trait Operation {
 pub(crate) struct Batch<Op> {
     pub(crate) text: String,
     pub(crate) ops: Vec<Op>,
+    /// Bytes that operations of a read hold besides the text.
+    pub(crate) owned: usize,
     published_cost: usize,
     published_events: u64,
     read_cost: usize,
@@ -50,7 +52,7 @@ pub(crate) struct Batch<Op> {
 
 impl<Op> Default for Batch<Op> {
     fn default() -> Self {
-        Self { text: String::new(), ops: Vec::new(), published_cost: 0, published_events: 0, read_cost: 0 }
+        Self { text: String::new(), ops: Vec::new(), owned: 0, published_cost: 0, published_events: 0, read_cost: 0 }
     }
 }
 
@@ -63,6 +65,7 @@ impl<Op> Batch<Op> {
     pub(crate) fn clear(&mut self) {
         self.text.clear();
         self.ops.clear();
+        self.owned = 0;
         self.published_cost = 0;
         self.published_events = 0;
         self.read_cost = 0;
@@ -212,7 +215,7 @@ impl<Op: Operation> Mailbox<Op> {
         if state.is_closed || read.ops.is_empty() {
             return read.clear();
         }
-        let cost = read.text.len() + read.ops.len() * Limits::EVENT_OVERHEAD_BYTES;
+        let cost = read.text.len() + read.owned + read.ops.len() * Limits::EVENT_OVERHEAD_BYTES;
         self.read.fetch_add(cost, Ordering::Relaxed);
         let batch = state.open_batch(self.pass_bytes);
         let by = batch.text.len() as u32;
@@ -222,6 +225,7 @@ impl<Op: Operation> Mailbox<Op> {
             op
         }));
         batch.read_cost += cost;
+        batch.owned += read.owned;
         read.clear();
         self.wake(state);
     }
@@ -325,7 +329,8 @@ impl<Op: Operation> Mailbox<Op> {
 
 impl<Op: Operation> State<Op> {
     fn open_batch(&mut self, pass_bytes: usize) -> &mut Batch<Op> {
-        if self.batches.back().is_none_or(|last| last.text.len() >= pass_bytes || last.ops.len() >= MAX_OPS) {
+        let is_full = |batch: &Batch<Op>| batch.text.len() + batch.owned >= pass_bytes || batch.ops.len() >= MAX_OPS;
+        if self.batches.back().is_none_or(is_full) {
             let fresh = self.spare.pop().unwrap_or_default();
             self.batches.push_back(fresh);
         }

@@ -3,8 +3,9 @@
 mod support;
 
 use std::io::{self, IoSlice};
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use alkpubsub_engine::delivery::{Delivery, Notice};
@@ -195,6 +196,59 @@ async fn a_hub_that_closes_leaves_no_question_open() {
 }
 
 #[tokio::test]
+async fn a_closed_hub_asks_nobody_and_lets_nobody_in() {
+    within(async {
+        for authorize in [true, false] {
+            let net = Net::start(HubConfig { authorize, ..HubConfig::default() }, Via::Memory).await;
+            net.hub.close(CloseReason::new(CloseCode::NORMAL, ""), Duration::ZERO);
+            assert_eq!(net.hub.authorize(Peer::default()).await.err(), Some(Refusal::Unavailable));
+            net.app.closed().await;
+            assert!(!net.app.notices().iter().any(|notice| matches!(notice, Notice::Authorize { .. })));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_let_in_when_the_last_place_has_gone_is_refused_and_never_announced() {
+    within(async {
+        let mut config = guarded();
+        config.limits.max_connections = 2;
+        let net = Net::start(config, Via::WebSocket).await;
+        let (_ours, theirs) = memory::pair(&net.limits);
+        assert!(net.hub.add(theirs));
+        net.app.connection(1).await;
+        let mut streams = Vec::new();
+        for _ in 0..2 {
+            let mut stream = TcpStream::connect(net.address()).await.expect("the hub listens");
+            // What a proxy is asked for names a host as well; the application gets the path.
+            let request = upgrade(&net.address(), "http://other.example/x?y=1", "");
+            stream.write_all(request.as_bytes()).await.expect("the hub reads");
+            streams.push(stream);
+        }
+        let ((first, peer), (second, _)) = (question(&net, 1).await, question(&net, 2).await);
+        assert_eq!(peer.url.as_deref(), Some("/x?y=1"));
+        net.hub.judge(first, Ok(Grants::everything(None)));
+        net.app.connection(2).await;
+        net.hub.judge(second, Ok(Grants::everything(None)));
+        let mut heads = Vec::new();
+        for stream in &mut streams {
+            heads.push(read_head(stream).await[..12].to_owned());
+        }
+        heads.sort();
+        assert_eq!(heads, ["HTTP/1.1 101", "HTTP/1.1 503"]);
+        net.app
+            .notice("the second question is over", |notice| match notice {
+                Notice::Withdrawn { token } if *token == second => Some(()),
+                _ => None,
+            })
+            .await;
+        assert_eq!(net.hub.stats().accepted, 2);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_connection_comes_with_the_ticket_of_its_question() {
     within(async {
         for via in EVERY_WAY {
@@ -380,6 +434,149 @@ async fn questions_about_topics_are_bounded_as_topics_are() {
         let heard = peer.texts(3).await;
         assert_eq!(heard[1], subscribed("free:", 0));
         assert!(heard[2].contains(r#""code":"LIMIT""#) && heard[2].contains(r#""n":2"#), "{}", heard[2]);
+        // The application still works on a question that was given up.
+        peer.unsubscribe("a:").await;
+        peer.send(&subscribe_n("b:", 3)).await;
+        assert!(peer.text().await.contains(r#""code":"LIMIT""#));
+        net.hub.allow(topic_question(&net, 1).await.0, true);
+        peer.send(&subscribe_n("b:", 4)).await;
+        net.hub.allow(topic_question(&net, 2).await.0, true);
+        assert_eq!(peer.text().await, subscribed("b:", 4));
+        assert_eq!(net.hub.subscriber_count("a:"), 0);
+    })
+    .await;
+}
+
+/// Gives every task of this thread its turns.
+async fn turns() {
+    for _ in 0..2_000 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn asked_topics(net: &Net) -> usize {
+    net.app.notices().iter().filter(|notice| matches!(notice, Notice::AuthorizeSubscribe { .. })).count()
+}
+
+#[tokio::test]
+async fn who_asks_faster_than_the_application_answers_is_not_read() {
+    within(async {
+        const TIMES: usize = 20_000;
+        let net = Net::start(HubConfig { authorize_subscribe: true, ..guarded() }, Via::Memory).await;
+        let (mut peer, _) = peer_with(&net, 1, lists(None, &[], &[])).await;
+        net.app.set_full(true);
+        let flood = tokio::spawn(async move {
+            for _ in 0..TIMES {
+                peer.subscribe("a:").await;
+                peer.unsubscribe("a:").await;
+            }
+            peer
+        });
+        turns().await;
+        let asked = asked_topics(&net);
+        assert!(asked > 0 && asked < TIMES / 4, "{asked}: what one read and the pipe hold");
+        net.app.set_full(false);
+        flood.await.expect("all was read").settle().await;
+        assert_eq!(asked_topics(&net), net.limits.max_topics_per_connection, "nobody has answered one");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_no_is_no_more_once_grants_allow_the_topic() {
+    within(async {
+        let net = Net::start(HubConfig { authorize_subscribe: true, ..guarded() }, Via::Memory).await;
+        let (mut peer, key) = peer_with(&net, 1, lists(None, &[], &[])).await;
+        peer.send(HELLO).await;
+        peer.send(&subscribe_n("a:", 1)).await;
+        let (token, ..) = topic_question(&net, 1).await;
+        net.hub.set_grants(key, &lists(None, &["a:"], &[]));
+        net.hub.allow(token, false);
+        assert_eq!(peer.texts(2).await, [HUB_HELLO.to_owned(), subscribed("a:", 1)]);
+    })
+    .await;
+}
+
+/// A hub that deals with nothing, because it waits for a reader that has stopped; `disconnect` of the reader lets it go on.
+async fn held_hub(config: HubConfig) -> (Net, BarePeer, ConnKey) {
+    let net = Net::start(HubConfig { stall: Duration::from_secs(600), ..config }, Via::Memory).await;
+    let mut deaf = net.subscriber(&["deaf:"]).await;
+    deaf.settle().await;
+    let (key, _) = net.app.connection(1).await;
+    (net, deaf, key)
+}
+
+async fn hold_back(net: &Net) {
+    let payload = format!("\"{}\"", "x".repeat(64 << 10));
+    for _ in 0..12 {
+        net.publish("deaf", "", &payload);
+    }
+    turns().await;
+    assert!(net.hub.buffered() > 0, "the hub waits");
+}
+
+#[tokio::test]
+async fn what_was_taken_back_and_asked_for_anew_before_that_was_told_is_not_refused() {
+    within(async {
+        let (net, _deaf, deaf) = held_hub(HubConfig::default()).await;
+        let mut peer = net.peer().await;
+        peer.send(HELLO).await;
+        peer.send(&subscribe_n("a:", 1)).await;
+        peer.texts(2).await;
+        let (key, _) = net.app.connection(2).await;
+        hold_back(&net).await;
+        net.hub.set_grants(key, &lists(None, &[], &[]));
+        peer.unsubscribe("a:").await;
+        peer.send(&subscribe_n("a:", 2)).await;
+        net.hub.set_grants(key, &Grants::everything(None));
+        net.hub.disconnect(deaf, CloseReason::new(CloseCode::REFUSED, ""));
+        peer.settle().await;
+        net.publish("a", "", "1");
+        // The refusal was queued before the second wish, so it stands in front of its answer.
+        assert_eq!(peer.texts(3).await, [revoked("a:"), subscribed("a:", 2), event("a", "", "1")]);
+
+        // The other way about: the second wish was queued first, and holds.
+        let mut waiting = net.subscriber(&["deaf:"]).await;
+        waiting.settle().await;
+        let (waiting_key, _) = net.app.connection(3).await;
+        hold_back(&net).await;
+        peer.unsubscribe("a:").await;
+        peer.send(&subscribe_n("a:", 3)).await;
+        turns().await;
+        net.hub.set_grants(key, &lists(None, &[], &[]));
+        net.hub.set_grants(key, &Grants::everything(None));
+        net.hub.disconnect(waiting_key, CloseReason::new(CloseCode::REFUSED, ""));
+        peer.settle().await;
+        net.publish("a", "", "2");
+        assert_eq!(peer.texts(2).await, [subscribed("a:", 3), event("a", "", "2")]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn topics_that_wait_for_the_hub_count_as_what_was_read() {
+    within(async {
+        const TIMES: usize = 200;
+        let (net, _deaf, deaf) = held_hub(HubConfig::default()).await;
+        let mut peer = net.peer().await;
+        peer.settle().await;
+        hold_back(&net).await;
+        let sent = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&sent);
+        let flood = tokio::spawn(async move {
+            let long = subscribe(&"x".repeat(100_000));
+            for _ in 0..TIMES {
+                peer.send(&long).await;
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+            peer
+        });
+        turns().await;
+        turns().await;
+        let taken = sent.load(Ordering::Relaxed);
+        assert!((2..30).contains(&taken), "{taken}: a mebibyte, one read, what the pipe holds");
+        net.hub.disconnect(deaf, CloseReason::new(CloseCode::REFUSED, ""));
+        flood.await.expect("all was read").settle().await;
     })
     .await;
 }
@@ -480,6 +677,126 @@ async fn half_messages_of_all_are_bounded_and_the_largest_goes_with_1009() {
             assert_eq!(healthy.text().await, event("a", "", "1"));
             assert_eq!(net.hub.stats().connections, 4);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_half_message_held_is_given_back_however_it_ends() {
+    within(async {
+        let mut config = HubConfig::default();
+        config.limits.max_inbound_bytes = 3000;
+        let net = Net::start(config, Via::WebSocket).await;
+        net.listen("a:").await;
+        let begin = [br#"{"type":"a","id":"","payload":""#.as_slice(), &[b'x'; 1000]].concat();
+        for round in 1..=5 {
+            // Completed in fragments, with control frames between them.
+            let mut stream = raw(&net).await;
+            stream.write_all(&masked(0x01, &begin)).await.expect("the hub reads");
+            stream.write_all(&masked(0x89, b"?")).await.expect("the hub reads");
+            assert_eq!(read_frame(&mut stream).await, Some((0x8a, b"?".to_vec())));
+            stream.write_all(&masked(0x00, &[b'y'; 1000])).await.expect("the hub reads");
+            stream.write_all(&masked(0x80, br#""}"#)).await.expect("the hub reads");
+            net.app.payloads_of(round).await;
+            // Left behind by a reset, by an end, by a close in its middle, and by a frame against the rules.
+            for ending in [None, Some(vec![]), Some(masked(0x88, &1000_u16.to_be_bytes())), Some(masked(0x81, b"1"))] {
+                let mut stream = raw(&net).await;
+                let (key, _) = net.app.connection(net.hub.stats().accepted as usize).await;
+                stream.write_all(&masked(0x01, &begin)).await.expect("the hub reads");
+                stream.write_all(&masked(0x89, b"!")).await.expect("the hub reads");
+                assert_eq!(read_frame(&mut stream).await, Some((0x8a, b"!".to_vec())));
+                match ending {
+                    None => stream.set_zero_linger().expect("a TCP socket"),
+                    Some(bytes) => stream.write_all(&bytes).await.expect("the hub reads"),
+                }
+                drop(stream);
+                net.app.disconnection(key).await;
+            }
+        }
+        let mut stream = raw(&net).await;
+        let mut all = begin.clone();
+        all.resize(2990, b'z');
+        stream.write_all(&masked(0x01, &all)).await.expect("the hub reads");
+        stream.write_all(&masked(0x89, b"!")).await.expect("the hub reads");
+        assert_eq!(read_frame(&mut stream).await, Some((0x8a, b"!".to_vec())), "there is room for all of it");
+        stream.write_all(&masked(0x00, &[b'z'; 20])).await.expect("the hub reads");
+        assert_eq!(read_frame(&mut stream).await.map(|(first, _)| first), Some(0x88), "and for no more");
+    })
+    .await;
+}
+
+/// Links whose readers wait until `open`, and then hold half a message each.
+#[derive(Default)]
+struct Hoard {
+    is_open: AtomicBool,
+    wakers: Mutex<Vec<Waker>>,
+    held: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Hoard {
+    const HALF: usize = 60;
+
+    fn open(&self) {
+        self.is_open.store(true, Ordering::SeqCst);
+        let wakers = std::mem::take(&mut *self.wakers.lock().expect("nobody panics"));
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+struct Hoarder {
+    hoard: Arc<Hoard>,
+    held: usize,
+}
+
+impl LinkRead for Hoarder {
+    fn poll_read(&mut self, cx: &mut Context<'_>, _: &mut dyn FnMut(Item<'_>)) -> Poll<Result<Read, LinkError>> {
+        if self.held > 0 || !self.hoard.is_open.load(Ordering::SeqCst) {
+            self.hoard.wakers.lock().expect("nobody panics").push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        self.held = Hoard::HALF;
+        let held = self.hoard.held.fetch_add(self.held, Ordering::SeqCst) + self.held;
+        self.hoard.most.fetch_max(held, Ordering::SeqCst);
+        Poll::Ready(Ok(Read::More))
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.held
+    }
+}
+
+impl Drop for Hoarder {
+    fn drop(&mut self) {
+        self.hoard.held.fetch_sub(self.held, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn whose_bytes_come_while_half_messages_are_too_much_is_not_read_before_somebody_has_gone() {
+    within(async {
+        let mut config = HubConfig::default();
+        config.limits.max_inbound_bytes = 100;
+        let net = Net::start(config, Via::Memory).await;
+        let hoard = Arc::new(Hoard::default());
+        for n in 1..=10 {
+            let (_, theirs) = memory::pair(&net.limits);
+            let reader = Box::new(Hoarder { hoard: Arc::clone(&hoard), held: 0 });
+            assert!(net.hub.add(Link { reader, ..theirs }));
+            net.app.connection(n).await;
+        }
+        // All of them wait for bytes, which come for all at once.
+        turns().await;
+        hoard.open();
+        net.app.disconnections(9).await;
+        let codes = net.app.notices().into_iter().filter_map(|notice| match notice {
+            Notice::Disconnection { reason, .. } => Some(reason.code),
+            _ => None,
+        });
+        assert!(codes.into_iter().all(|code| code == CloseCode::TOO_LARGE));
+        assert_eq!(hoard.most.load(Ordering::SeqCst), 2 * Hoard::HALF, "the bound and one read");
+        assert_eq!(hoard.held.load(Ordering::SeqCst), Hoard::HALF);
+        assert_eq!(net.hub.stats().connections, 1);
     })
     .await;
 }
@@ -684,6 +1001,27 @@ async fn on_links_without_pings_of_their_own_both_sides_use_control_events() {
     .await;
 }
 
+#[tokio::test]
+async fn while_a_hub_does_not_read_a_native_peer_is_pinged_by_events_that_a_page_sees() {
+    within(async {
+        let mut config = HubConfig::default();
+        config.limits.heartbeat = Duration::from_millis(20);
+        config.limits.max_publish_per_second = Some(1);
+        let net = Net::start(config, Via::WebSocket).await;
+        let mut peer = net.peer().await;
+        peer.send(HELLO).await;
+        assert_eq!(peer.text().await, HUB_HELLO);
+        for n in 0..100 {
+            peer.send(&event("a", "", &n.to_string())).await;
+        }
+        for _ in 0..3 {
+            assert_eq!(peer.text().await, event("__ping", "", r#"{"t":0}"#));
+        }
+        assert_eq!(net.hub.stats().connections, 1);
+    })
+    .await;
+}
+
 // ---- Storms and defects ----------------------------------------------------------------------------------------------------------------
 
 #[tokio::test]
@@ -822,6 +1160,36 @@ async fn a_defect_in_the_hubs_work_for_one_connection_ends_that_one_with_1011() 
         assert_eq!(app.payloads_of(1).await, ["14"]);
         assert_eq!((hub.stats().panics, hub.stats().connections), (1, 1));
         app.error(ErrorKind::Internal).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn subscribers_are_told_of_what_a_defect_cost_them() {
+    within(async {
+        let app = Recorder::new();
+        let config = relaying();
+        let limits = config.limits.clone();
+        let hub = Hub::start(config, Arc::new(Fragile(Arc::clone(&app))), &Handle::current());
+        hub.listen(ConnKey::APPLICATION, "a:");
+        let mut peers = Vec::new();
+        for n in 1..=2 {
+            let (ours, theirs) = memory::pair(&limits);
+            assert!(hub.add(theirs));
+            app.connection(n).await;
+            peers.push(BarePeer::Link(LinkPeer::new(ours)));
+        }
+        peers[1].send(HELLO).await;
+        peers[1].send(&subscribe_n("a:", 1)).await;
+        peers[1].texts(2).await;
+        peers[0].send(&event("a", "", "12")).await;
+        assert_eq!(peers[1].text().await, event("a", "", "12"));
+        peers[0].send(&event("a", "", "13")).await;
+        let gap = peers[1].text().await;
+        assert!(gap.starts_with(r#"{"type":"__gap""#) && gap.contains(r#""topics":["a:"]"#), "{gap}");
+        assert_eq!(hub.stats().dropped, 1);
+        hub.publish_once("a", "", "14", ConnKey::APPLICATION);
+        assert_eq!(peers[1].text().await, event("a", "", "14"));
     })
     .await;
 }

@@ -487,6 +487,42 @@ async fn a_hub_that_says_nothing_is_plain_after_a_while_and_a_late_hello_upgrade
 }
 
 #[tokio::test]
+async fn a_gap_lasts_until_a_hub_that_said_nothing_says_something() {
+    within(async {
+        for is_native in [true, false] {
+            let hub = ByHand::listen().await;
+            let config = SpokeConfig { hello_timeout: Duration::from_millis(30), ..hub.config() };
+            let side = Side::dial(config);
+            side.spoke.listen("a:");
+            let mut far = hub.accept().await;
+            far.send(HUB_HELLO).await;
+            assert_eq!(far.text().await, HELLO);
+            grant(&mut far).await;
+            side.spoke.confirm("a:", 1);
+            assert_eq!(side.app.confirmed(1).await, Ok(true));
+            reset(far);
+            // A hub that does not read yet, because its application takes its time, answers not even a ping.
+            let mut far = hub.accept().await;
+            side.app.nth_notice(2, "open", |notice| matches!(notice, Notice::Open { .. }).then_some(())).await;
+            side.spoke.confirm("a:", 2);
+            assert_eq!(side.app.confirmed(2).await, Ok(false));
+            assert!(side.gaps().is_empty(), "nobody knows of an active topic");
+            if is_native {
+                far.send(HUB_HELLO).await;
+                assert_eq!(far.text().await, HELLO);
+                grant(&mut far).await;
+            }
+            far.send(&event("a", "", "7")).await;
+            assert_eq!(side.app.payloads_of(1).await, ["7"]);
+            let story = side.story();
+            assert_eq!(story[story.len() - 2..], ["gap", "event 7"], "{story:?}");
+            assert_eq!(side.gaps().len(), 1);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn to_a_hub_that_is_known_to_be_plain_no_hello_is_said() {
     within(async {
         let hub = ByHand::listen().await;

@@ -24,13 +24,20 @@ pub type Judgement = Result<Grants, Refusal>;
 #[derive(Default)]
 pub(super) struct Questions {
     last: AtomicU32,
-    waiting: Mutex<HashMap<u32, oneshot::Sender<Judgement>>>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    senders: HashMap<u32, oneshot::Sender<Judgement>>,
+    /// The hub is closed: nobody is asked any more.
+    is_over: bool,
 }
 
 impl Questions {
     /// Nobody will answer any more.
     pub(super) fn give_up(&self) {
-        lock(&self.waiting).clear();
+        *lock(&self.waiting) = Waiting { senders: HashMap::new(), is_over: true };
     }
 }
 
@@ -42,19 +49,26 @@ struct Question {
 }
 
 impl Question {
-    fn ask(shared: Arc<Shared>, peer: Peer) -> (Self, oneshot::Receiver<Judgement>) {
+    /// Nothing once the hub is closed.
+    fn ask(shared: Arc<Shared>, peer: Peer) -> Option<(Self, oneshot::Receiver<Judgement>)> {
         let (sender, answer) = oneshot::channel();
         // Zero means that nobody was asked.
         let token = shared.questions.last.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
-        lock(&shared.questions.waiting).insert(token, sender);
+        let mut waiting = lock(&shared.questions.waiting);
+        if waiting.is_over {
+            return None;
+        }
+        waiting.senders.insert(token, sender);
+        // Under the lock: no question follows the end of the hub.
         shared.delivery.notice(Notice::Authorize { token, peer: Box::new(peer) });
-        (Self { token, shared, is_answered: false }, answer)
+        drop(waiting);
+        Some((Self { token, shared, is_answered: false }, answer))
     }
 }
 
 impl Drop for Question {
     fn drop(&mut self) {
-        lock(&self.shared.questions.waiting).remove(&self.token);
+        lock(&self.shared.questions.waiting).senders.remove(&self.token);
         if !self.is_answered {
             self.shared.delivery.notice(Notice::Withdrawn { token: self.token });
         }
@@ -63,10 +77,15 @@ impl Drop for Question {
 
 async fn authorize(shared: Arc<Shared>, peer: Peer) -> Result<Admission, Refusal> {
     poll_fn(|cx| shared.delivery.poll_room(cx)).await;
+    if shared.closing.deadline().is_some() {
+        return Err(Refusal::Unavailable);
+    }
     if !shared.config.authorize {
         return Ok(Admission::free(Grants::everything(peer.identity)));
     }
-    let (mut question, answer) = Question::ask(Arc::clone(&shared), peer);
+    let Some((mut question, answer)) = Question::ask(Arc::clone(&shared), peer) else {
+        return Err(Refusal::Unavailable);
+    };
     let Ok(judgement) = answer.await else { return Err(Refusal::Unavailable) };
     question.is_answered = true;
     let withdraw = move |token| shared.delivery.notice(Notice::Withdrawn { token });
@@ -100,7 +119,7 @@ impl Accept for Hub {
 impl Hub {
     /// Answers [`Notice::Authorize`]. An answer that comes too late is of no use and does no harm.
     pub fn judge(&self, token: u32, judgement: Judgement) {
-        if let Some(waiting) = lock(&self.shared.questions.waiting).remove(&token) {
+        if let Some(waiting) = lock(&self.shared.questions.waiting).senders.remove(&token) {
             let _too_late = waiting.send(judgement);
         }
     }

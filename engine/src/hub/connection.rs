@@ -1,6 +1,6 @@
 //! One connection as the hub's task sees it: its write half, what waits for it, where it is in its life. Does not route.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -156,6 +156,8 @@ pub(super) struct Connection {
     pub(super) refused_topic: Box<str>,
     /// Topics that the application was asked about: the question, and the number that the answer goes to.
     pub(super) asked: HashMap<Box<str>, (u32, Option<u64>), foldhash::fast::RandomState>,
+    /// Questions whose answer the peer does not wait for any more. The application still works on them, so they count.
+    pub(super) given_up: HashSet<u32, foldhash::fast::RandomState>,
     pub(super) pinged_at: Option<Instant>,
     /// Bytes that ever waited, and that ever left again; `flush` compares them.
     pub(super) queued_total: u64,
@@ -185,6 +187,7 @@ impl Connection {
             refusals: Pacer::default(),
             refused_topic: Box::default(),
             asked: HashMap::default(),
+            given_up: HashSet::default(),
             pinged_at: None,
             queued_total: 0,
             left_total: 0,
@@ -287,9 +290,12 @@ impl Connection {
         self.framing.has_control_frames() || self.answers_pings
     }
 
+    /// Asks for a sign of life and is one. While we do not read, the peer's own questions stay without an answer, and a page does not see
+    /// the pings of the framing: so it is told by an event.
     pub(super) fn push_ping(&mut self) {
         let mut frame = Vec::new();
-        if !self.framing.write_ping(&mut frame, b"", [0; 4]) {
+        let by_event = self.answers_pings && self.shared.is_paused();
+        if by_event || !self.framing.write_ping(&mut frame, b"", [0; 4]) {
             let mut text = String::new();
             control::write_ping(&mut text, 0);
             self.framing.write_message(&mut frame, &text, [0; 4]);

@@ -32,9 +32,13 @@ pub(super) async fn read(mut reader: Box<dyn LinkRead>, key: ConnKey, conn: Arc<
     let mut share = Share::of(&hub.config.limits, Instant::now());
     conn.mark_read(Instant::now());
     while !guard.has_ended {
-        poll_fn(|cx| poll_gates(&hub, &conn, cx)).await;
-        conn.mark_resumed(Instant::now());
-        let read = poll_fn(|cx| poll_once(&mut *reader, key, &conn, &hub, cx)).await;
+        let read = poll_fn(|cx| {
+            // Asked again when bytes have come: until then a reader may have waited for long.
+            ready!(poll_gates(&hub, &conn, cx));
+            conn.mark_resumed(Instant::now());
+            poll_once(&mut *reader, key, &conn, &hub, cx)
+        })
+        .await;
         guard.has_ended = read.has_ended;
         if conn.hold_half(reader.held_bytes(), &hub.halves) {
             let _closed = hub.mailbox.command(Op::Relieve);

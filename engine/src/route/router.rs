@@ -203,7 +203,9 @@ impl Router {
         }
     }
 
-    fn is_subscribed(&self, connection: ConnKey, topic: &str) -> bool {
+    /// Whether a connection is among a topic's subscribers.
+    #[must_use]
+    pub fn is_subscribed(&self, connection: ConnKey, topic: &str) -> bool {
         let held = self.positions.get(&connection);
         held.is_some_and(|held| self.find(topic).is_some_and(|id| held.contains_key(&id)))
     }

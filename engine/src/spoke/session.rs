@@ -70,6 +70,8 @@ pub(super) struct Session<'a> {
     is_reconnected: bool,
     phase: Phase,
     is_admitted: bool,
+    /// Taken for plain because it said nothing at all, not even the Pong that every WebSocket owes: it may not have read anything yet.
+    is_silent: bool,
     /// Frames that are encoded and not yet written.
     out: Vec<u8>,
     written: usize,
@@ -115,6 +117,7 @@ impl<'a> Session<'a> {
             link,
             is_reconnected,
             is_admitted: false,
+            is_silent: false,
             out: Vec::new(),
             written: 0,
             out_cost: 0,
@@ -261,10 +264,25 @@ impl<'a> Session<'a> {
     fn confirm_writes(&mut self) {
         let (active, answers) = self.spoke.subscriptions.written_to_plain();
         self.spoke.tell(answers);
+        if !self.is_silent {
+            self.settle_written(&active);
+        }
+    }
+
+    /// A gap ends where a plain hub was asked for the topic: it says no more.
+    fn settle_written(&mut self, topics: &[Box<str>]) {
         if let Some(gap) = &mut self.spoke.gap {
-            active.iter().for_each(|topic| gap.settle(topic));
+            topics.iter().for_each(|topic| gap.settle(topic));
         }
         self.end_gap_if_over();
+    }
+
+    /// The hub has said something. If that is no hello, it is plain indeed.
+    fn break_silence(&mut self, is_hello: bool) {
+        if std::mem::take(&mut self.is_silent) && !is_hello {
+            let active = self.spoke.subscriptions.active();
+            self.settle_written(&active);
+        }
     }
 
     /// Reads once and acts on it; true if there may be more.
@@ -305,6 +323,7 @@ impl<'a> Session<'a> {
     fn on_time(&mut self) {
         let now = Instant::now();
         if self.hello_deadline.is_some_and(|deadline| now >= deadline) {
+            self.is_silent = self.link.framing.has_control_frames();
             self.take_for_plain();
         }
         if now >= self.next_heartbeat {

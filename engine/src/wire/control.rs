@@ -29,6 +29,21 @@ pub enum Control {
     Pong { t: Option<u64> },
 }
 
+impl Control {
+    /// Bytes that it holds of what the peer sent, those of its lists included.
+    #[must_use]
+    pub fn owned_bytes(&self) -> usize {
+        match self {
+            Self::Subscribe { topic, .. } | Self::Unsubscribe { topic } | Self::Subscribed { topic, .. } => topic.len(),
+            Self::Hello { features, .. } => features.iter().map(|feature| feature.len() + size_of::<String>()).sum(),
+            Self::Refused { topic, code, reason, .. } => topic.len() + code.len() + reason.len(),
+            Self::Gap { topics, .. } => topics.iter().map(|topic| topic.len() + size_of::<Box<str>>()).sum(),
+            Self::Ping { t } => t.len(),
+            Self::Pong { .. } => 0,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct TopicPayload<'a> {
     #[serde(borrow)]

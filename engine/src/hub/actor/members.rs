@@ -238,6 +238,9 @@ impl HubActor {
     /// Half-received messages have become too much: the largest goes, and the next, until the rest fits.
     pub(super) fn relieve(&mut self) {
         let mut excess = self.shared.halves.excess();
+        // Whose reader was stopped a moment ago gives back what it holds when that is dropped: nobody else goes for it.
+        let stopped = self.connections.iter().flatten().filter(|connection| connection.reader.is_none());
+        excess = excess.saturating_sub(stopped.map(|connection| connection.shared.half()).sum());
         while excess > 0 {
             let open = self.connections.iter().enumerate().filter_map(|(slot, connection)| {
                 let connection = connection.as_ref().filter(|connection| connection.reader.is_some())?;
@@ -290,7 +293,8 @@ impl HubActor {
         lock(&self.shared.connections).remove(&connection.key);
         lock(&self.shared.router).forget(connection.key);
         self.untold.remove(&slot);
-        connection.asked.drain().for_each(|(_, (token, _))| {
+        let asked = connection.asked.drain().map(|(_, (token, _))| token);
+        asked.chain(connection.given_up.drain()).for_each(|token| {
             self.questions.remove(&token);
         });
         if let Some(times) = connection.complaints.take_rest() {

@@ -13,7 +13,8 @@ use super::{CLOSE_GRACE, FlushWait, HubActor, LINGER};
 use crate::delivery::Notice;
 use crate::hub::connection::contained;
 use crate::hub::fanout::{LARGE_BYTES, Lane, Run};
-use crate::hub::{Op, count};
+use crate::hub::loss::Loss;
+use crate::hub::{Op, count, now_ms};
 use crate::inbound::Inbound;
 use crate::mailbox::{Batch, lock};
 use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan};
@@ -28,9 +29,11 @@ impl HubActor {
     pub(super) async fn pass(&mut self, batch: &mut Batch<Op>) {
         let mut ops = batch.ops.drain(..);
         while let Err(culprit) = self.perform_all(&mut ops, &batch.text) {
-            self.contain(culprit);
+            self.contain(culprit, &batch.text);
         }
         drop(ops);
+        // Before anything of this pass is written to somebody who lost the right to it meanwhile.
+        self.end_expelled();
         self.write_touched().await;
     }
 
@@ -48,12 +51,16 @@ impl HubActor {
         catch_unwind(work).map_err(|_| culprit.get())
     }
 
-    /// What was framed for the run in progress may be incomplete, so nobody gets it; who caused it goes.
-    fn contain(&mut self, culprit: ConnKey) {
+    /// What was framed for the run in progress may be incomplete, so nobody gets it, and its subscribers are told; who caused it goes.
+    fn contain(&mut self, culprit: ConnKey, text: &str) {
         count(&self.shared.counters.panics, 1);
         error!(target: trace::HUB, "a defect was contained");
-        let lost = self.run.take().map_or(0, |(run, _)| run.framed);
-        count(&self.shared.counters.dropped, lost);
+        if let Some((run, span)) = self.run.take().filter(|(run, _)| run.has_subscribers) {
+            count(&self.shared.counters.dropped, run.total);
+            let mut loss = Loss::default();
+            loss.add(ConnKey::APPLICATION, span.topic(text), now_ms());
+            self.tell_loss(&loss);
+        }
         self.raise(ErrorKind::Internal, "a defect of the hub was contained; events may be lost".into(), 1);
         if let Some(slot) = self.live_slot(culprit) {
             self.begin_close(slot, CloseReason::new(CloseCode::INTERNAL, "internal error"), LINGER, false);
@@ -82,7 +89,7 @@ impl HubActor {
             Op::From { connection, inbound } => self.inbound(connection, &inbound),
             Op::Add(link, admission) => self.add(*link, admission),
             Op::Admit(key) => self.admit(key),
-            Op::Revoked { connection, topics } => self.tell_revoked(connection, &topics),
+            Op::Revoked { connection, topics } => self.tell_revoked(connection, topics),
             Op::Allow { token, is_allowed } => self.allow(token, is_allowed),
             Op::Disconnect(key, reason) => {
                 if let Some(slot) = self.live_slot(key) {

@@ -1,5 +1,6 @@
 //! What connections may do: questions about topics, refusals, grants that were taken back. Does not match patterns; the router does.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tracing::debug;
@@ -30,9 +31,11 @@ impl HubActor {
             *latest = n;
             return;
         }
-        if held + connection.asked.len() >= max {
+        if held + connection.asked.len() + connection.given_up.len() >= max {
             return self.refuse_subscription(slot, topic, n, "LIMIT", "maxTopicsPerConnection of the hub reached");
         }
+        // Questions are for the application: who asks faster than it answers is not read.
+        connection.shared.reaches_application.store(true, Ordering::Relaxed);
         self.last_question = self.last_question.wrapping_add(1);
         let token = self.last_question;
         connection.asked.insert(topic.into(), (token, n));
@@ -45,21 +48,24 @@ impl HubActor {
     pub(super) fn allow(&mut self, token: u32, is_allowed: bool) {
         let Some((key, topic)) = self.questions.remove(&token) else { return };
         let Some(slot) = self.live_slot(key) else { return };
-        let asked = self.connections[slot].as_mut().and_then(|connection| connection.asked.remove(&topic));
-        let Some((_, n)) = asked else { return };
-        if is_allowed {
-            let outcome = lock(&self.shared.router).subscribe_allowed(key, &topic);
-            self.answer_subscription(slot, &topic, n, outcome);
-        } else {
-            self.forbid_subscription(slot, &topic, n);
+        let Some(connection) = &mut self.connections[slot] else { return };
+        if connection.given_up.remove(&token) {
+            return;
         }
+        let Some((_, n)) = connection.asked.remove(&topic) else { return };
+        let mut router = lock(&self.shared.router);
+        // A no is about what the grants did not allow; they may have become wider meanwhile.
+        let outcome = if is_allowed { router.subscribe_allowed(key, &topic) } else { router.subscribe(key, &topic) };
+        drop(router);
+        self.answer_subscription(slot, &topic, n, outcome);
     }
 
     /// A peer does not want a topic any more, or nothing any more.
     pub(super) fn forget_question(&mut self, slot: usize, topic: &str) {
-        let asked = self.connections[slot].as_mut().and_then(|connection| connection.asked.remove(topic));
-        if let Some((token, _)) = asked {
-            self.questions.remove(&token);
+        if let Some(connection) = &mut self.connections[slot]
+            && let Some((token, _)) = connection.asked.remove(topic)
+        {
+            connection.given_up.insert(token);
         }
     }
 
@@ -98,9 +104,13 @@ impl HubActor {
         self.connections[slot].as_ref().is_some_and(|connection| connection.is_native)
     }
 
-    /// Grants have become narrower: what they do not cover any more is refused behind the last event of it.
-    pub(super) fn tell_revoked(&mut self, key: ConnKey, topics: &[Box<str>]) {
+    /// Grants have become narrower: what they do not cover any more is refused behind the last event of it. Not what became wider again, and
+    /// was subscribed to again, before this was reached.
+    pub(super) fn tell_revoked(&mut self, key: ConnKey, mut topics: Vec<Box<str>>) {
         let Some(slot) = self.live_slot(key) else { return };
+        let router = lock(&self.shared.router);
+        topics.retain(|topic| !router.is_subscribed(key, topic));
+        drop(router);
         topics.iter().for_each(|topic| self.forbid_subscription(slot, topic, None));
     }
 

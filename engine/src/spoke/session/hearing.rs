@@ -29,6 +29,10 @@ fn refusal_kind(code: &str) -> ErrorKind {
 
 impl Session<'_> {
     pub(super) fn on_inbound(&mut self, inbound: Inbound, text: &str) {
+        // A ping says that the hub is there, not that it has read anything.
+        if self.is_silent && !matches!(inbound, Inbound::Ping(_) | Inbound::Closing(_) | Inbound::Ended(_)) {
+            self.break_silence(matches!(inbound, Inbound::Control(Control::Hello { .. })));
+        }
         match inbound {
             Inbound::Event(span) => self.on_event(span, text),
             Inbound::Control(control) => self.on_control(control),

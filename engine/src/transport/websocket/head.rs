@@ -43,7 +43,7 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
 pub(super) fn parse_request(head: &[u8]) -> Result<Request<()>, HeadError> {
     let mut lines = [httparse::EMPTY_HEADER; Limits::MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut lines);
-    parsed.parse(head).map_err(parse_error)?;
+    whole(parsed.parse(head), head)?;
     let uri: Uri = parsed.path.unwrap_or_default().parse().map_err(malformed)?;
     let version = if parsed.version == Some(1) { http::Version::HTTP_11 } else { http::Version::HTTP_10 };
     let mut request = Request::builder()
@@ -59,7 +59,7 @@ pub(super) fn parse_request(head: &[u8]) -> Result<Request<()>, HeadError> {
 pub(super) fn parse_response(head: &[u8]) -> Result<Response<()>, HeadError> {
     let mut lines = [httparse::EMPTY_HEADER; Limits::MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut lines);
-    parsed.parse(head).map_err(parse_error)?;
+    whole(parsed.parse(head), head)?;
     let mut response = Response::builder().status(parsed.code.unwrap_or_default()).body(()).map_err(malformed)?;
     *response.headers_mut() = header_map(parsed.headers)?;
     Ok(response)
@@ -72,6 +72,12 @@ fn header_map(lines: &[httparse::Header<'_>]) -> Result<HeaderMap, HeadError> {
         map.append(name, HeaderValue::from_bytes(line.value).map_err(malformed)?);
     }
     Ok(map)
+}
+
+/// A head ends where we looked for its end. With bare line feeds it would end before, and somebody else may read what stands between.
+fn whole(parsed: Result<httparse::Status<usize>, httparse::Error>, head: &[u8]) -> Result<(), HeadError> {
+    let is_whole = parsed.map_err(parse_error)? == httparse::Status::Complete(head.len());
+    if is_whole { Ok(()) } else { Err(malformed("a line that does not end with CR LF")) }
 }
 
 fn parse_error(error: httparse::Error) -> HeadError {
@@ -124,6 +130,14 @@ mod tests {
             read_head(&mut fitting(Limits::MAX_HEAD_BYTES + 1).as_bytes()).await,
             Err(HeadError::TooLarge)
         ));
+    }
+
+    #[test]
+    fn a_head_is_one_head() {
+        for head in ["GET /a HTTP/1.1\nHost: a\n\nGET /b HTTP/1.1\r\n\r\n", "\r\n\r\n", "GET /a HTTP/1.1\n\n\r\n\r\n"] {
+            assert!(matches!(parse_request(head.as_bytes()), Err(HeadError::Malformed(_))), "{head:?}");
+        }
+        assert!(matches!(parse_response(b"HTTP/1.1 101 x\n\nrest\r\n\r\n"), Err(HeadError::Malformed(_))));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -60,6 +61,8 @@ impl Denial {
     }
 }
 
+const NO_ROOM: &str = "too many connections";
+
 impl Server {
     /// Reads the request and answers it; nothing if it was refused.
     pub(super) async fn upgrade<S>(
@@ -91,6 +94,10 @@ impl Server {
         };
         let peer = peer_of(&request, from, identity);
         let denial = match timeout_at(deadline, self.acceptor.authorize(peer.clone())).await {
+            // Others may have come in while that was decided.
+            Ok(Ok(_)) if !self.acceptor.has_room() => {
+                return refuse(io, StatusCode::SERVICE_UNAVAILABLE, NO_ROOM).await;
+            }
             Ok(Ok(admission)) => {
                 write_head(io, &answer).await?;
                 return Ok(Some(Upgraded { peer, early, admission }));
@@ -106,6 +113,11 @@ impl Server {
     }
 
     fn check(&self, request: &Request<()>) -> Result<Response<()>, (StatusCode, &'static str)> {
+        let lines = |name: &str| request.headers().get_all(name).iter().count();
+        // Source: RFC 9112, 3.2. Of two origins, one that may connect would hide the other.
+        if lines("host") != 1 || lines("origin") > 1 {
+            return Err((StatusCode::BAD_REQUEST, "one Host is needed, and at most one Origin"));
+        }
         if self.config.path.as_deref().is_some_and(|path| path != request.uri().path()) {
             return Err((StatusCode::NOT_FOUND, "no such path"));
         }
@@ -123,7 +135,7 @@ impl Server {
             ));
         }
         if !self.acceptor.has_room() {
-            return Err((StatusCode::SERVICE_UNAVAILABLE, "too many connections"));
+            return Err((StatusCode::SERVICE_UNAVAILABLE, NO_ROOM));
         }
         let protocols = head::tokens(request.headers(), "sec-websocket-protocol");
         if let Some(first) = protocols.first().and_then(|first| first.parse().ok()) {
@@ -165,7 +177,8 @@ fn peer_of(request: &Request<()>, from: SocketAddr, identity: Option<String>) ->
     Peer {
         transport: "websocket",
         remote_address: Some(from),
-        url: Some(request.uri().to_string()),
+        // A request to a proxy names a host besides; that is no business of whoever reads the path.
+        url: Some(request.uri().path_and_query().map_or("/", PathAndQuery::as_str).to_owned()),
         headers: headers
             .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
             .collect(),

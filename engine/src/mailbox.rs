@@ -313,17 +313,22 @@ impl<Op: Operation> Mailbox<Op> {
         }
     }
 
-    /// Refuses everything from now on and drops what waits; returns how many events of the application that were.
-    pub(crate) fn close(&self) -> u64 {
+    /// Refuses everything from now on and drops what waits; returns how many events of the application that were, and all operations, for
+    /// those that want an answer.
+    pub(crate) fn close(&self) -> (u64, Vec<Op>) {
         let mut state = lock(&self.state);
         state.is_closed = true;
         let dropped = std::mem::take(&mut state.batches);
         let readers = std::mem::take(&mut state.readers);
         drop(state);
         let events = dropped.iter().map(|batch| batch.published_events).sum();
-        dropped.into_iter().for_each(|batch| self.done(batch));
+        let mut ops = Vec::new();
+        for mut batch in dropped {
+            ops.append(&mut batch.ops);
+            self.done(batch);
+        }
         readers.into_iter().for_each(Waker::wake);
-        events
+        (events, ops)
     }
 }
 

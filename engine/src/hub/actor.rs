@@ -288,7 +288,14 @@ impl HubActor {
     }
 
     fn finish(&mut self) {
-        let unsent = self.shared.mailbox.close();
+        let (unsent, ops) = self.shared.mailbox.close();
+        for op in ops {
+            match op {
+                Op::Flush(token) => self.asked_flushes.push(token),
+                Op::Drained(token) => self.drains.push(token),
+                _ => {}
+            }
+        }
         if unsent > 0 {
             count(&self.shared.counters.dropped, unsent);
             let message = "events dropped: the hub was closed before they could be sent".into();

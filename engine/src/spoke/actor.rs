@@ -421,7 +421,8 @@ impl SpokeActor {
         let CloseReason { code, reason } = &over.reason;
         info!(target: trace::SPOKE, code = code.0, reason, "closed");
         self.take_offline();
-        let unsent = self.shared.mailbox.close();
+        let (unsent, ops) = self.shared.mailbox.close();
+        ops.into_iter().filter(|op| !matches!(op, Op::Publish(_))).for_each(|op| self.command(op));
         let left = self.held.len() as u64 + unsent;
         let reason =
             format!("closed: {}", if over.reason.reason.is_empty() { "by close()" } else { &over.reason.reason });

@@ -1,0 +1,74 @@
+// Where the sockets of a plain spoke come from: the caller has made one, or each attempt makes its own.
+// Does not decide when to make one, and does not listen to it.
+// Invariant: a socket made here gives bytes as ArrayBuffer, and its errors crash nobody, however early it is left.
+
+import { wrong } from '../options.js';
+import type { WebSocketLike } from './session.js';
+
+/** The part of the standard `WebSocket` class that is needed. */
+export type WebSocketClass = new (url: string, protocols?: string[]) => WebSocketLike;
+
+/** A value, or a function that is asked for it before each attempt to connect. */
+type OrAsked<T> = T | (() => T | PromiseLike<T>);
+
+export interface Dialer {
+  /** The caller's socket: the only one there is. */
+  readonly owned: WebSocketLike | undefined;
+  /** A socket for one attempt. Rejects when the attempt cannot be made; another may be, unless `isFinal` says no. */
+  dial(): Promise<WebSocketLike>;
+}
+
+/** Uses the socket of the caller. */
+export function ownedBy(socket: WebSocketLike): Dialer {
+  return { owned: socket, dial: async () => socket };
+}
+
+/** Makes a socket of `socketClass` for each attempt. */
+export function dialing(url: OrAsked<string | URL>, protocols: readonly string[], socketClass: WebSocketClass): Dialer {
+  const constant = typeof url === 'function' ? undefined : readUrl(url);
+  const dial = async (): Promise<WebSocketLike> => {
+    const href = constant ?? readUrl(await (url as () => string | PromiseLike<string>)());
+    return makeSocket(socketClass, href, [...protocols]);
+  };
+  return { owned: undefined, dial };
+}
+
+/** Closes a socket that nobody wants any more. */
+export function closeUnused(socket: WebSocketLike & { close?(): void }): void {
+  socket.close?.();
+}
+
+/** The address of a WebSocket, without a fragment: those are refused by the standard. */
+export function readUrl(url: string | URL): string {
+  const parsed = parse(url);
+  if (parsed === undefined || !/^wss?:$/.test(parsed.protocol)) throw wrong('url', 'a ws:// or wss:// URL', url);
+  parsed.hash = '';
+  return parsed.href;
+}
+
+function parse(url: string | URL): URL | undefined {
+  try {
+    return new URL(url);
+  } catch {
+    return undefined;
+  }
+}
+
+const finals = new WeakSet<object>();
+
+/** Whether an attempt failed so that the next one would fail as well: the platform does not make such a socket. */
+export function isFinal(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && finals.has(error);
+}
+
+function makeSocket(socketClass: WebSocketClass, url: string, protocols: string[]): WebSocketLike {
+  try {
+    const socket: WebSocketLike & { binaryType?: string } = new socketClass(url, protocols);
+    socket.binaryType = 'arraybuffer';
+    socket.addEventListener('error', () => {});
+    return socket;
+  } catch (error) {
+    if (typeof error === 'object' && error !== null) finals.add(error);
+    throw error;
+  }
+}

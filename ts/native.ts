@@ -1,9 +1,10 @@
 // The native classes, for those who can do nothing without them. Does not load them (addon.ts) and does not wrap anything.
 // Invariant: importing this file either brings the classes or throws the error that names the platform and the remedy.
 
-import { addon, type Binding, unavailable } from './addon.js';
+import { addon, type Binding, type NativeHub as Hub, unavailable } from './addon.js';
 
-export type { NativeHub } from './addon.js';
+/** A hub before `begin`: what makes its links is added to it. */
+export type NativeHub = Hub;
 
 if (addon === undefined) throw unavailable;
 

@@ -2,7 +2,7 @@
 // Runs in browsers.
 
 import { checkLimits, type Limits, limitNames, type QueueOptions, readLimits, readQueues } from './limits.js';
-import { boolean, checkNames, given, oneOf, positiveInteger } from './options.js';
+import { checkNames, type Kind, readAll } from './options.js';
 import type { NativeSpokeOptions } from './port.js';
 
 export interface ReconnectOptions {
@@ -42,6 +42,12 @@ export const spokeOptionNames: readonly string[] = [
   'maxPendingBytes',
 ];
 
+const kinds: Readonly<Record<string, Kind>> = {
+  peer: ['auto', 'native', 'plain'],
+  helloTimeoutMs: [1],
+  queueMaxAgeMs: [1],
+};
+
 /** What was given, checked; what was left out stays out. */
 export function readSpokeOptions(options: SpokeOptions): Omit<NativeSpokeOptions, 'url' | 'headers' | 'asks'> {
   checkLimits(options.limits, limitNames);
@@ -49,11 +55,7 @@ export function readSpokeOptions(options: SpokeOptions): Omit<NativeSpokeOptions
     ...readReconnect(options.reconnect ?? true),
     ...readQueues(options),
     ...readLimits(options.limits ?? {}),
-    ...given({
-      peer: oneOf('peer', options.peer, ['auto', 'native', 'plain']),
-      helloTimeoutMs: positiveInteger('helloTimeoutMs', options.helloTimeoutMs),
-      queueMaxAgeMs: positiveInteger('queueMaxAgeMs', options.queueMaxAgeMs),
-    }),
+    ...readAll(options, kinds),
   };
 }
 
@@ -61,11 +63,8 @@ function readReconnect(
   reconnect: ReconnectOptions | boolean,
 ): Pick<NativeSpokeOptions, 'reconnect' | 'reconnectInitial' | 'minDelayMs' | 'maxDelayMs'> {
   if (typeof reconnect === 'boolean') return { reconnect };
-  checkNames(reconnect, ['initial', 'minDelayMs', 'maxDelayMs'], 'reconnect');
-  const delays = given({
-    reconnectInitial: boolean('initial', reconnect.initial),
-    minDelayMs: positiveInteger('minDelayMs', reconnect.minDelayMs),
-    maxDelayMs: positiveInteger('maxDelayMs', reconnect.maxDelayMs),
-  });
-  return { reconnect: true, ...delays };
+  const own: Readonly<Record<string, Kind>> = { initial: 'boolean', minDelayMs: [1], maxDelayMs: [1] };
+  checkNames(reconnect, Object.keys(own), 'reconnect');
+  const { initial, ...delays }: ReconnectOptions = readAll(reconnect, own);
+  return { reconnect: true, ...delays, ...(initial === undefined ? {} : { reconnectInitial: initial }) };
 }

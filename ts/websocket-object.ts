@@ -2,11 +2,11 @@
 // Reads its options; how it behaves is in browser/plain-spoke.ts. Does not open or close the socket: close() takes our listeners off it and takes
 // back our subscriptions, nothing else.
 
-import { ownedBy } from './browser/dialer.js';
+import { defaults } from './browser/defaults.js';
 import { PlainSpoke } from './browser/plain-spoke.js';
 import type { WebSocketLike } from './browser/session.js';
 import { closeOnAbort } from './life-cycle.js';
-import { abortSignal, boolean, checkNames, oneOf, positiveInteger } from './options.js';
+import { abortSignal, checkNames, type Kind, readAll } from './options.js';
 import type { AnyEvent, NativeTarget, TypedEvent } from './types.js';
 
 export type { WebSocketEventName, WebSocketLike } from './browser/session.js';
@@ -28,15 +28,14 @@ export interface WebSocketObjectOptions {
   readonly echo?: boolean;
 }
 
-const optionNames: readonly string[] = [
-  'signal',
-  'peer',
-  'helloTimeoutMs',
-  'maxBufferedAmount',
-  'maxPendingBytes',
-  'heartbeatMs',
-  'echo',
-];
+const kinds: Readonly<Record<string, Kind>> = {
+  peer: ['auto', 'native', 'plain'],
+  helloTimeoutMs: [1],
+  maxBufferedAmount: [1],
+  maxPendingBytes: [1],
+  heartbeatMs: [1],
+  echo: 'boolean',
+};
 
 export function isWebSocket(value: unknown): value is WebSocketLike {
   const { send, addEventListener } = Object(value) as Partial<WebSocketLike>;
@@ -48,17 +47,9 @@ export function overWebSocket<TEvent extends TypedEvent = AnyEvent>(
   socket: WebSocketLike,
   options: WebSocketObjectOptions = {},
 ): NativeTarget<TEvent> {
-  checkNames(options, optionNames);
+  checkNames(options, ['signal', ...Object.keys(kinds)]);
   const signal = abortSignal('signal', options.signal);
-  const target = new PlainSpoke(ownedBy(socket), {
-    ...unbounded,
-    peer: oneOf('peer', options.peer, ['auto', 'native', 'plain']) ?? 'auto',
-    helloTimeoutMs: positiveInteger('helloTimeoutMs', options.helloTimeoutMs) ?? 2000,
-    maxBufferedAmount: positiveInteger('maxBufferedAmount', options.maxBufferedAmount) ?? 1_048_576,
-    maxPendingBytes: positiveInteger('maxPendingBytes', options.maxPendingBytes) ?? 67_108_864,
-    heartbeatMs: positiveInteger('heartbeatMs', options.heartbeatMs) ?? 10_000,
-    echo: boolean('echo', options.echo) ?? false,
-  });
+  const target = new PlainSpoke({ owned: socket }, { ...defaults, ...unbounded, ...readAll(options, kinds) });
   if (signal !== undefined) closeOnAbort(target, signal);
   return target;
 }
@@ -71,7 +62,4 @@ const unbounded = {
   maxMalformed: Number.POSITIVE_INFINITY,
   queueMaxAgeMs: Number.POSITIVE_INFINITY,
   reconnect: false,
-  reconnectInitial: false,
-  minDelayMs: 0,
-  maxDelayMs: 0,
 };

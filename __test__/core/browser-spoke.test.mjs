@@ -185,7 +185,7 @@ test('direction has "out" until a pong, or the answer to a later subscription, p
     [() => [], 'out'],
     [() => [envelope('__pong', '', { t: 1 })], 'out'],
     [() => [envelope('__pong', '', { t: 2 })], undefined],
-    [(spoke) => (spoke.addEventListener('late:', () => {}), [subscribed('late:', 1)]), 'in'],
+    [(spoke) => listenAnd(spoke, 'late:', [subscribed('late:', 1)]), 'in'],
   ]) {
     const { spoke, socket, next, log } = await makeOpenSpoke({});
     publish(spoke, 'x', '', 1);
@@ -196,6 +196,11 @@ test('direction has "out" until a pong, or the answer to a later subscription, p
     assert.equal(gapsIn(log)[0]?.direction, expected);
   }
 });
+
+function listenAnd(spoke, topic, messages) {
+  spoke.addEventListener(topic, () => {});
+  return messages;
+}
 
 test('a hub that says so is raised as a gap of cause upstream, for topics that are listened to', async () => {
   const { socket, log } = await makeOpenSpoke({}, 'a:b');

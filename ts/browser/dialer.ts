@@ -13,29 +13,25 @@ type OrAsked<T> = T | (() => T | PromiseLike<T>);
 
 export interface Dialer {
   /** The caller's socket: the only one there is. */
-  readonly owned: WebSocketLike | undefined;
-  /** A socket for one attempt. Rejects when the attempt cannot be made; another may be, unless `isFinal` says no. */
-  dial(): Promise<WebSocketLike>;
-}
-
-/** Uses the socket of the caller. */
-export function ownedBy(socket: WebSocketLike): Dialer {
-  return { owned: socket, dial: async () => socket };
+  readonly owned?: WebSocketLike;
+  /** Where the next attempt goes. */
+  locate?(): Promise<string>;
+  /** A socket for one attempt. Throws where the platform would refuse the next one as well. */
+  dial?(url: string): WebSocketLike;
 }
 
 /** Makes a socket of `socketClass` for each attempt. */
 export function dialing(url: OrAsked<string | URL>, protocols: readonly string[], socketClass: WebSocketClass): Dialer {
   const constant = typeof url === 'function' ? undefined : readUrl(url);
-  const dial = async (): Promise<WebSocketLike> => {
-    const href = constant ?? readUrl(await (url as () => string | PromiseLike<string>)());
-    return makeSocket(socketClass, href, [...protocols]);
+  return {
+    locate: async () => constant ?? readUrl(await (url as () => string | PromiseLike<string>)()),
+    dial: (href) => {
+      const socket: WebSocketLike & { binaryType?: string } = new socketClass(href, [...protocols]);
+      socket.binaryType = 'arraybuffer';
+      socket.addEventListener('error', () => {});
+      return socket;
+    },
   };
-  return { owned: undefined, dial };
-}
-
-/** Closes a socket that nobody wants any more. */
-export function closeUnused(socket: WebSocketLike & { close?(): void }): void {
-  socket.close?.();
 }
 
 /** The address of a WebSocket, without a fragment: those are refused by the standard. */
@@ -51,24 +47,5 @@ function parse(url: string | URL): URL | undefined {
     return new URL(url);
   } catch {
     return undefined;
-  }
-}
-
-const finals = new WeakSet<object>();
-
-/** Whether an attempt failed so that the next one would fail as well: the platform does not make such a socket. */
-export function isFinal(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && finals.has(error);
-}
-
-function makeSocket(socketClass: WebSocketClass, url: string, protocols: string[]): WebSocketLike {
-  try {
-    const socket: WebSocketLike & { binaryType?: string } = new socketClass(url, protocols);
-    socket.binaryType = 'arraybuffer';
-    socket.addEventListener('error', () => {});
-    return socket;
-  } catch (error) {
-    if (typeof error === 'object' && error !== null) finals.add(error);
-    throw error;
   }
 }

@@ -12,7 +12,7 @@ import type { CloseDetail, EventEnvelope, GapDetail, TargetStats } from '../type
 import type { Acknowledgement } from '../waiting.js';
 import { envelopeText, isLonger } from '../wire.js';
 import { Backlog } from './backlog.js';
-import { closeUnused, type Dialer, isFinal } from './dialer.js';
+import type { Dialer } from './dialer.js';
 import { OpenGap } from './gap.js';
 import { Meter } from './meter.js';
 import { Session, type SessionEnd, type SessionHost, type SessionOptions } from './session.js';
@@ -47,8 +47,10 @@ export class PlainSpoke extends TransportTarget {
   readonly #options: PlainSpokeOptions;
   readonly #dialer: Dialer;
   readonly #subscriptions = new Subscriptions();
-  readonly #counters = { sent: 0, received: 0, unwanted: 0, refused: 0, malformed: 0, ignoredControls: 0 };
-  readonly #totals = { published: 0, delivered: 0, dropped: 0, gaps: 0, connects: 0 };
+  readonly #counters = {
+    ...{ published: 0, sent: 0, received: 0, delivered: 0, unwanted: 0, dropped: 0 },
+    ...{ refused: 0, malformed: 0, ignoredControls: 0, gaps: 0, connects: 0 },
+  };
   readonly #backlog: Backlog;
   readonly #meter = new Meter((error) => this.raise(error));
   #session: Session | undefined;
@@ -86,7 +88,7 @@ export class PlainSpoke extends TransportTarget {
   }
 
   stats(): TargetStats {
-    return { ...this.#totals, ...this.#counters, topics: this.#subscriptions.size };
+    return { ...this.#counters, topics: this.#subscriptions.size };
   }
 
   protected override send(event: CustomEvent): void {
@@ -146,14 +148,14 @@ export class PlainSpoke extends TransportTarget {
       this.#drop(1, 'ERR_BUFFER_FULL', NO_ROOM);
       return false;
     }
-    this.#totals.published++;
+    this.#counters.published++;
     if (this.#isFlowing) this.#session?.send(text);
     else this.#backlog.push(text);
     return true;
   }
 
   #drop(count: number, code: ErrorCode, message: string): void {
-    this.#totals.dropped += count;
+    this.#counters.dropped += count;
     this.#meter.raise(code, message, count);
   }
 
@@ -193,7 +195,7 @@ export class PlainSpoke extends TransportTarget {
 
   /** Without another link to wait for, events need not wait until the hub has let this one in. */
   #begun(): void {
-    this.#totals.connects++;
+    this.#counters.connects++;
     if (this.#dialer.owned !== undefined) this.#flow();
   }
 
@@ -215,7 +217,7 @@ export class PlainSpoke extends TransportTarget {
 
   #deliver(topic: string, envelope: EventEnvelope): void {
     if (this.isOver) return;
-    this.#totals.delivered++;
+    this.#counters.delivered++;
     this.emit(topic, envelope);
   }
 
@@ -229,7 +231,7 @@ export class PlainSpoke extends TransportTarget {
     if (gap === undefined || !gap.isOver || this.#session?.isAdmitted !== true) return;
     this.#gap = undefined;
     const detail = gap.detail(Date.now());
-    this.#totals.dropped += detail.dropped ?? 0;
+    this.#counters.dropped += detail.dropped ?? 0;
     this.#tellGap(detail);
     for (const envelope of gap.detained) {
       const topic = `${envelope.type}:${envelope.id}`;
@@ -239,7 +241,7 @@ export class PlainSpoke extends TransportTarget {
 
   #tellGap(detail: GapDetail): void {
     if (this.isOver) return;
-    this.#totals.gaps++;
+    this.#counters.gaps++;
     this.emit('gap', detail);
   }
 
@@ -247,24 +249,24 @@ export class PlainSpoke extends TransportTarget {
 
   async #connect(): Promise<void> {
     if (this.#isEnded) return;
+    let url: string | undefined;
     try {
-      const socket = await this.#dialer.dial();
-      if (this.#isEnded) return closeUnused(socket);
-      this.#session = new Session(socket, this.#options, this.#host);
-    } catch (error) {
-      if (!this.#isEnded) this.#failToDial(error);
+      url = await this.#dialer.locate?.();
+      if (this.#isEnded) return;
+      const socket = this.#dialer.dial?.(url ?? '');
+      if (socket !== undefined) this.#session = new Session(socket, this.#options, this.#host);
+    } catch (cause) {
+      if (this.#isEnded) return;
+      const message = `no connection could be made: ${cause instanceof Error ? cause.message : String(cause)}`;
+      // Where to go is asked anew; a socket that the platform does not make now it will not make later.
+      const isEnd = url !== undefined || !this.#mayRetryFirst;
+      this.#retryUnless(isEnd, 1006, message, new PubSubError('ERR_CONNECT', message, { cause }));
     }
   }
 
   /** Nothing needs a link any more. */
   get #isEnded(): boolean {
     return this.state === 'closed' || (this.isOver && this.#backlog.size === 0);
-  }
-
-  #failToDial(cause: unknown): void {
-    const message = cause instanceof Error ? cause.message : String(cause);
-    const error = new PubSubError('ERR_CONNECT', `no connection could be made: ${message}`, { cause });
-    this.#retryUnless(isFinal(cause) || !this.#mayRetryFirst, 1006, error.message, error);
   }
 
   get #mayRetryFirst(): boolean {

@@ -1,30 +1,12 @@
-// Makes a plain spoke of a URL: reads its options and knows its defaults. The native targets have theirs in the engine, and a test holds
-// both to one page. Does not know how a spoke behaves (plain-spoke.ts).
+// Makes a plain spoke of a URL: reads its options. Does not know how a spoke behaves (plain-spoke.ts).
 
 import type { WebSocketClientOptions } from '../event-target-websocket-client.js';
 import { closeOnAbort } from '../life-cycle.js';
 import { abortSignal, boolean, callback, checkNames, invalidOption, strings } from '../options.js';
 import { readSpokeOptions, spokeOptionNames } from '../spoke-options.js';
+import { defaults } from './defaults.js';
 import { dialing, type WebSocketClass } from './dialer.js';
-import { PlainSpoke, type PlainSpokeOptions } from './plain-spoke.js';
-
-const defaults: PlainSpokeOptions = {
-  peer: 'auto',
-  helloTimeoutMs: 2000,
-  handshakeMs: 10_000,
-  heartbeatMs: 10_000,
-  maxMessageBytes: 1_048_576,
-  maxTopicBytes: 1024,
-  maxMalformed: 100,
-  maxBufferedAmount: 1_048_576,
-  maxPendingBytes: 67_108_864,
-  queueMaxAgeMs: 60_000,
-  reconnect: true,
-  reconnectInitial: true,
-  minDelayMs: 250,
-  maxDelayMs: 30_000,
-  echo: false,
-};
+import { PlainSpoke } from './plain-spoke.js';
 
 /**
  * Makes a spoke of the hub at `url`. `why` says why it is no native one, for the options that only those have; `socketClass` is used where

@@ -18,7 +18,9 @@ export function checkPackage() {
   buildTypeScript();
   const folder = mkdtempSync(join(tmpdir(), 'package-'));
   try {
-    timed('packing', () => npm(['pack', '--silent', '--ignore-scripts', '--pack-destination', folder], { quiet: true }));
+    timed('packing', () =>
+      npm(['pack', '--silent', '--ignore-scripts', '--pack-destination', folder], { quiet: true }),
+    );
     const [name] = readdirSync(folder);
     if (name === undefined) throw new Failure('npm pack made no file');
     const tarball = join(folder, name);

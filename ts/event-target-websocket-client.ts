@@ -2,9 +2,9 @@
 // spoke-options.ts. Does not know how a spoke behaves (native-target.ts, engine/src/spoke/; without the addon browser/plain-spoke.ts).
 // Browsers get browser/event-target-websocket-client.ts instead.
 
+import { addon, unavailable } from './addon.js';
 import { readUrl, type WebSocketClass } from './browser/dialer.js';
 import { plainSpoke } from './browser/spoke.js';
-import { addon, unavailable } from './addon.js';
 import { type DestinationOption, makeSpoke } from './native-spoke.js';
 import { boolean, checkNames, given, string, strings, wrong } from './options.js';
 import { type Pem, pemText } from './pem.js';

@@ -20,7 +20,10 @@ const passes = (act) => {
 test('the assertions of pages let pass what those of Node let pass, and nothing else', async () => {
   let compared = 0;
   for (const a of values) {
-    real.equal(passes(() => pages(a)), passes(() => real(a)));
+    real.equal(
+      passes(() => pages(a)),
+      passes(() => real(a)),
+    );
     for (const b of values.map((value) => structuredClone(value))) {
       for (const name of ['equal', 'deepEqual'])
         real.equal(

@@ -42,13 +42,14 @@ const flags = [
   '--disable-dev-shm-usage',
 ];
 
-/** A browser with a profile of its own, gone with the test. */
-export async function startChromium(t) {
+/** A browser with a profile of its own, gone with the test. `keepsPages`: with its back/forward cache, which tests have switched off. */
+export async function startChromium(t, { keepsPages = false } = {}) {
   if (found === undefined) throw new Error('CI needs Chromium: scripts/provision installs it');
   const profile = mkdtempSync(join(tmpdir(), 'chromium-'));
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: found,
     headless: true,
+    ignoreDefaultArgs: keepsPages ? ['--disable-back-forward-cache'] : [],
     args: flags,
     viewport: { width: 900, height: 640 },
   });

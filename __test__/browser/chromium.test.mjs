@@ -156,6 +156,74 @@ async function startHub(t, origin, port) {
   return { child, port: message.port };
 }
 
+test(
+  'a tab that is blocked for ten heartbeats keeps its link: the browser answers for it, and nobody is taken for dead',
+  options,
+  async (t) => {
+    const origin = await serveProject(t, {
+      'GET /': () =>
+        pageOf(`${prelude}
+const spoke = connect(location.hash.slice(1), { limits: { heartbeatMs: 100 } });
+globalThis.log = [];
+for (const name of ['open', 'reconnecting', 'gap', 'error', 'close']) spoke.addEventListener(name, () => log.push([name]));
+spoke.addEventListener('tick:', ({ detail }) => log.push(['tick', detail.payload, Date.now()]));`),
+    });
+    const hub = await listenOn(t, { allowedOrigins: [origin], limits: { heartbeatMs: 100 } });
+    let n = 0;
+    const ticks = setInterval(() => hub.dispatchEvent(createEvent('tick', '', n++)), 10);
+    t.after(() => clearInterval(ticks));
+    const context = await startChromium(t);
+    const { page } = await openPage(context, `${origin}/#${hub.address.url}`);
+    await page.waitForFunction(() => globalThis.log?.length > 10);
+    // Both sides would have given up after two and a half.
+    await page.evaluate(() => {
+      const end = performance.now() + 1000;
+      while (performance.now() < end);
+    });
+    await page.waitForFunction((last) => globalThis.log.some(([, payload]) => payload > last), n + 50);
+    const log = await page.evaluate(() => globalThis.log);
+    assert.deepEqual(
+      log.map(([name]) => name).filter((name) => name !== 'tick'),
+      ['open'],
+    );
+    const heard = log.filter(([name]) => name === 'tick');
+    const [, first] = heard[0];
+    assert.deepEqual(
+      heard.map(([, payload]) => payload),
+      heard.map((_, i) => first + i),
+    );
+    const pause = Math.max(...heard.slice(1).map(([, , at], i) => at - heard[i][2]));
+    t.diagnostic(`the tab heard nothing for ${pause} ms`);
+    assert(pause > 900, 'it was blocked');
+  },
+);
+
+test(
+  'a page in the back/forward cache has lost its link, and makes it again with a gap when it is shown',
+  options,
+  async (t) => {
+    const origin = await serveProject(t, {
+      'GET /': () =>
+        pageOf(`${prelude}
+globalThis.log = [];
+addEventListener('pageshow', ({ persisted }) => persisted && log.push('shown again'));
+const spoke = connect(location.hash.slice(1), { reconnect: { maxDelayMs: 50 } });
+for (const name of ['open', 'gap', 'close']) spoke.addEventListener(name, () => log.push(name));
+spoke.addEventListener('a:', () => {});
+spoke.ready('a:').then(() => log.push('ready'));`),
+      'GET /other': () => '<p>another page',
+    });
+    const hub = await listenOn(t, { allowedOrigins: [origin] });
+    const { page } = await openPage(await startChromium(t, { keepsPages: true }), `${origin}/#${hub.address.url}`);
+    await page.waitForFunction(() => globalThis.log?.includes('ready'));
+    await page.goto(`${origin}/other`);
+    // A page that comes out of the cache is not loaded: there is no event of that name to wait for.
+    await page.goBack({ waitUntil: 'commit' });
+    await page.waitForFunction(() => globalThis.log?.includes('gap'));
+    assert.deepEqual(await page.evaluate(() => globalThis.log), ['open', 'ready', 'shown again', 'open', 'gap']);
+  },
+);
+
 test('a tab that is closed is gone for the hub', options, async (t) => {
   const origin = await serveProject(t, {
     'GET /': () => pageOf(`${prelude} globalThis.spoke = connect(location.hash.slice(1));`),

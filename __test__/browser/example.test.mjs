@@ -23,7 +23,10 @@ async function startServer(t) {
   return within(address, 'the example prints its address');
 }
 
-test('what is typed in one tab is seen in the other, with state, rate and gaps', { skip: withoutChromium, timeout: 120_000 }, async (t) => {
+test('what is typed in one tab is seen in the other, with state, rate and gaps', {
+  skip: withoutChromium,
+  timeout: 120_000,
+}, async (t) => {
   const url = await startServer(t);
   const context = await startChromium(t);
   const first = await openPage(context, url);

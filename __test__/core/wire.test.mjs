@@ -40,7 +40,11 @@ test('what is no JSON, no object, or has no proper type and id is malformed', ()
   for (const text of [
     ...['', '{', '5', 'null', '[]', '{}', '"a"', '{"type":"a"}', '{"type":1,"id":"b"}', '{"type":"","id":"b"}'],
     ...['{"type":"a","id":"b","payload":}', '{"type":"a","id":"b","payload":1}}', '{"type":"a","id":"b","payload":{}'],
-    ...['{"type":"a\n","id":"b","payload":1}', '{"type":"","id":"b","payload":1}', '{"type":"a","id":"b","payload":1,}'],
+    ...[
+      '{"type":"a\n","id":"b","payload":1}',
+      '{"type":"","id":"b","payload":1}',
+      '{"type":"a","id":"b","payload":1,}',
+    ],
   ])
     assert.equal(readEnvelope(text), undefined, text);
   for (const message of [undefined, 5, {}, new Uint8Array([0xff])]) assert.equal(readEnvelope(message), undefined);

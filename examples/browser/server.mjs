@@ -8,7 +8,12 @@ import { createWebSocketServerEventTarget } from '@alkdev/pubsub-native/event-ta
 
 const page = new URL('./page/', import.meta.url);
 const dist = new URL('../../dist/', import.meta.url);
-const types = { '.html': 'text/html; charset=utf-8', '.css': 'text/css', '.js': 'text/javascript', '.mjs': 'text/javascript' };
+const types = {
+  '.html': 'text/html; charset=utf-8',
+  '.css': 'text/css',
+  '.js': 'text/javascript',
+  '.mjs': 'text/javascript',
+};
 
 /** The hub of the tabs; `restart` takes it away for a second, so that they have something to tell. */
 let hub;
@@ -54,13 +59,19 @@ function fileOf(pathname) {
 /** Scripts from here and the import map only, connections to the hub only: what a page needs at least. */
 function send(response, extension, body) {
   const policy = `default-src 'self'; img-src data:; script-src 'self' '${importMapHash}'; connect-src 'self' ${hubs()}`;
-  response.writeHead(200, { 'content-type': types[extension], 'content-security-policy': policy, 'cache-control': 'no-store' });
+  response.writeHead(200, {
+    'content-type': types[extension],
+    'content-security-policy': policy,
+    'cache-control': 'no-store',
+  });
   response.end(body);
 }
 
 const hubs = () => ['127.0.0.1', 'localhost'].map((host) => `ws://${host}:${hub.address.port}`).join(' ');
 
-const [importMap] = /(?<=<script type="importmap">)[^]*?(?=<\/script>)/.exec(await readFile(new URL('index.html', page), 'utf8'));
+const [importMap] = /(?<=<script type="importmap">)[^]*?(?=<\/script>)/.exec(
+  await readFile(new URL('index.html', page), 'utf8'),
+);
 const importMapHash = `sha256-${createHash('sha256').update(importMap).digest('base64')}`;
 
 const port = Number(process.argv[2] ?? 8080);

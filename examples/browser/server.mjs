@@ -69,7 +69,7 @@ function send(response, extension, body) {
 
 const hubs = () => ['127.0.0.1', 'localhost'].map((host) => `ws://${host}:${hub.address.port}`).join(' ');
 
-const [importMap] = /(?<=<script type="importmap">)[^]*?(?=<\/script>)/.exec(
+const [importMap] = /(?<=<script type="importmap">)[\s\S]*?(?=<\/script>)/.exec(
   await readFile(new URL('index.html', page), 'utf8'),
 );
 const importMapHash = `sha256-${createHash('sha256').update(importMap).digest('base64')}`;

@@ -5,6 +5,7 @@
 import { addon, unavailable } from './addon.js';
 import { readUrl, type WebSocketClass } from './browser/dialer.js';
 import { plainSpoke } from './browser/spoke.js';
+import { PubSubError } from './errors.js';
 import { type DestinationOption, makeSpoke } from './native-spoke.js';
 import { boolean, checkNames, given, string, strings, wrong } from './options.js';
 import { type Pem, pemText } from './pem.js';
@@ -86,11 +87,14 @@ function withoutAddon<TEvent extends TypedEvent>(
   options: WebSocketClientOptions,
 ): NativeTarget<TEvent> {
   const { WebSocket } = globalThis as { WebSocket?: WebSocketClass };
-  if (WebSocket === undefined) throw unavailable;
-  warnOnce(
-    `${unavailable?.message}\nSpokes run in plain TypeScript over the runtime's WebSocket instead: slower, without headers and tls.`,
-    'ERR_NATIVE_UNAVAILABLE',
-  );
+  const why = unavailable?.message ?? '';
+  if (WebSocket === undefined) {
+    const remedy =
+      'A spoke can do without it, but this runtime has no WebSocket class: give one as the option WebSocket.';
+    throw new PubSubError('ERR_NATIVE_UNAVAILABLE', `${why}\n${remedy}`, { cause: unavailable });
+  }
+  const instead = "Spokes run in plain TypeScript over the runtime's WebSocket instead, without headers and tls.";
+  warnOnce(`${why}\n${instead}`, 'ERR_NATIVE_UNAVAILABLE');
   return plainSpoke(url, options, WebSocket, 'the addon could not be loaded');
 }
 

@@ -3,13 +3,13 @@
 // back our subscriptions, nothing else.
 
 import { defaults } from './browser/defaults.js';
+import type { WebSocketLike } from './browser/link.js';
 import { PlainSpoke } from './browser/plain-spoke.js';
-import type { WebSocketLike } from './browser/session.js';
 import { closeOnAbort } from './life-cycle.js';
 import { abortSignal, checkNames, type Kind, readAll } from './options.js';
 import type { AnyEvent, NativeTarget, TypedEvent } from './types.js';
 
-export type { WebSocketEventName, WebSocketLike } from './browser/session.js';
+export type { WebSocketEventName, WebSocketLike } from './browser/link.js';
 
 export interface WebSocketObjectOptions {
   /** Closes the target, not the socket, when it is aborted. */

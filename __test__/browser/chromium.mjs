@@ -61,8 +61,9 @@ export async function startChromium(t, { keepsPages = false } = {}) {
 }
 
 /** A page that tells what goes wrong in it; `problems` collects that. */
-export async function openPage(context, url) {
+export async function openPage(t, context, url) {
   const page = await context.newPage();
+  t.after(() => page.close());
   const problems = [];
   page.on('pageerror', (error) => problems.push(error.message));
   await page.goto(url);

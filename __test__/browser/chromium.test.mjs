@@ -2,13 +2,22 @@
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { createWebSocketServerEventTarget } from '../../dist/event-target-websocket-server.js';
 import { createEvent } from '../../dist/index.js';
 import { within } from '../websocket/facts.mjs';
 import { openPage, pageOf, serveProject, startChromium, withoutChromium } from './chromium.mjs';
 
 const options = { skip: withoutChromium, timeout: 120_000 };
+
+/** One browser for all tests: each has pages of its own. */
+let context;
+const endings = [];
+before(async () => {
+  const whenOver = { after: (end) => endings.push(end) };
+  if (!withoutChromium) context = await startChromium(whenOver, { keepsPages: true });
+});
+after(() => Promise.all(endings.map((end) => end())));
 
 /** What every page here has: the factory as `connect`. */
 const prelude = `
@@ -48,7 +57,7 @@ globalThis.isReady = true;`),
     },
     'GET /close': (query) => hubs.get(query.get('url')).close(),
   });
-  const { page, problems } = await openPage(await startChromium(t), `${origin}/`);
+  const { page, problems } = await openPage(t, context, `${origin}/`);
   await page.waitForFunction(() => globalThis.isReady);
   const results = await page.evaluate(() => globalThis.results);
   t.diagnostic(`${results.length} tests in ${await page.evaluate(() => navigator.userAgent)}`);
@@ -72,7 +81,7 @@ test('a page of a foreign origin is refused; 4401, 4403 and who is asked again a
   };
   const foreign = await listenOn(t, { authorize });
   const hub = await listenOn(t, { authorize, allowedOrigins: [origin] });
-  const { page } = await openPage(await startChromium(t), `${origin}/`);
+  const { page } = await openPage(t, context, `${origin}/`);
   await page.waitForFunction(() => globalThis.connect);
   /** How a spoke of this page ends, or what it may subscribe to. */
   const outcome = (url) =>
@@ -122,7 +131,7 @@ globalThis.start = (url) => {
 };`),
   });
   let hub = await startHub(t, origin, 0);
-  const { page } = await openPage(await startChromium(t), `${origin}/`);
+  const { page } = await openPage(t, context, `${origin}/`);
   await page.waitForFunction(() => globalThis.start);
   await page.evaluate((url) => globalThis.start(url), `ws://127.0.0.1:${hub.port}`);
   await page.waitForFunction(() => globalThis.log.filter(([name]) => name === 'tick:b').length > 3);
@@ -172,8 +181,7 @@ spoke.addEventListener('tick:', ({ detail }) => log.push(['tick', detail.payload
     let n = 0;
     const ticks = setInterval(() => hub.dispatchEvent(createEvent('tick', '', n++)), 10);
     t.after(() => clearInterval(ticks));
-    const context = await startChromium(t);
-    const { page } = await openPage(context, `${origin}/#${hub.address.url}`);
+    const { page } = await openPage(t, context, `${origin}/#${hub.address.url}`);
     await page.waitForFunction(() => globalThis.log?.length > 10);
     // Both sides would have given up after two and a half.
     await page.evaluate(() => {
@@ -214,7 +222,7 @@ spoke.ready('a:').then(() => log.push('ready'));`),
       'GET /other': () => '<p>another page',
     });
     const hub = await listenOn(t, { allowedOrigins: [origin] });
-    const { page } = await openPage(await startChromium(t, { keepsPages: true }), `${origin}/#${hub.address.url}`);
+    const { page } = await openPage(t, context, `${origin}/#${hub.address.url}`);
     await page.waitForFunction(() => globalThis.log?.includes('ready'));
     await page.goto(`${origin}/other`);
     // A page that comes out of the cache is not loaded: there is no event of that name to wait for.
@@ -229,9 +237,8 @@ test('a tab that is closed is gone for the hub', options, async (t) => {
     'GET /': () => pageOf(`${prelude} globalThis.spoke = connect(location.hash.slice(1));`),
   });
   const hub = await listenOn(t, { allowedOrigins: [origin] });
-  const context = await startChromium(t);
   const connected = new Promise((resolve) => hub.addEventListener('connection', resolve, { once: true }));
-  const { page } = await openPage(context, `${origin}/#${hub.address.url}`);
+  const { page } = await openPage(t, context, `${origin}/#${hub.address.url}`);
   await within(connected, 'the page is connected');
   const gone = new Promise((resolve) =>
     hub.addEventListener('disconnection', ({ detail }) => resolve(detail.code), { once: true }),

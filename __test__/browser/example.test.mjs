@@ -29,8 +29,8 @@ test('what is typed in one tab is seen in the other, with state, rate and gaps',
 }, async (t) => {
   const url = await startServer(t);
   const context = await startChromium(t);
-  const first = await openPage(context, url);
-  const second = await openPage(context, url);
+  const first = await openPage(t, context, url);
+  const second = await openPage(t, context, url);
   for (const { page } of [first, second]) await page.locator('#state[data-state="open"]').waitFor();
   const textOf = (page, text) => page.locator('#others li', { hasText: text }).waitFor();
   await first.page.locator('#mine').pressSequentially('hello from one');

@@ -344,6 +344,13 @@ test('when the network is back the next attempt waits no longer', async (t) => {
   assert.equal((await again).readyState, 0);
 });
 
+test('with echo own listeners hear what the others get, at once', async () => {
+  const { spoke, socket, heard } = await makeOpenSpoke({ echo: true }, 'a:b');
+  publish(spoke, 'a', 'b', { gone: undefined, at: new Date(0) });
+  assert.deepEqual(heard, [{ at: '1970-01-01T00:00:00.000Z' }]);
+  assert.equal(socket.sent.at(-1), envelope('a', 'b', heard[0]));
+});
+
 // ---- Queues -----------------------------------------------------------------------------------------------------------------------
 
 test('what has no room while there is no link is dropped, counted and reported once per 100 ms', async () => {

@@ -3,7 +3,7 @@
 // Invariant: a socket made here gives bytes as ArrayBuffer, and its errors crash nobody, however early it is left.
 
 import { wrong } from '../options.js';
-import type { WebSocketLike } from './session.js';
+import type { WebSocketLike } from './link.js';
 
 /** The part of the standard `WebSocket` class that is needed. */
 export type WebSocketClass = new (url: string, protocols?: string[]) => WebSocketLike;

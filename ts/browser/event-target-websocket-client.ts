@@ -5,7 +5,7 @@ import type { OrAsked, WebSocketClientOptions } from '../event-target-websocket-
 import type { AnyEvent, NativeTarget, TypedEvent } from '../types.js';
 import { isWebSocket, overWebSocket } from '../websocket-object.js';
 import type { WebSocketClass } from './dialer.js';
-import type { WebSocketLike } from './session.js';
+import type { WebSocketLike } from './link.js';
 import { plainSpoke } from './spoke.js';
 
 const WHY = 'a WebSocket of a browser has no such thing';

@@ -5,7 +5,7 @@
 import { PubSubError } from '../errors.js';
 import type { EventEnvelope, GapDetail } from '../types.js';
 import { controlText, isLonger, refusalCode } from '../wire.js';
-import type { SessionHost } from './session.js';
+import type { SessionHost, SessionOptions } from './link.js';
 
 /** What a hub's words do to the link. */
 export interface Heard {
@@ -15,12 +15,6 @@ export interface Heard {
   proveAnswered(n: unknown): void;
   say(text: string): void;
   fail(code: number, reason: string, errorCode: string): void;
-}
-
-export interface HearingOptions {
-  /** Malformed messages in a minute after which the link ends. */
-  readonly maxMalformed: number;
-  readonly maxTopicBytes: number;
 }
 
 /** What comes back of a `__ping`. Source: docs/protocol.md. */
@@ -39,7 +33,7 @@ export class Hearing {
   #malformedSince = 0;
   #malformedTimes = 0;
 
-  constructor(link: Heard, host: SessionHost, { maxMalformed, maxTopicBytes }: HearingOptions) {
+  constructor(link: Heard, host: SessionHost, { maxMalformed, maxTopicBytes }: SessionOptions) {
     this.#link = link;
     this.#host = host;
     this.#maxMalformed = maxMalformed;

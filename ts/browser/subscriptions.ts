@@ -4,7 +4,7 @@
 // `__subscribe` was written.
 
 import { notSubscribed } from '../life-cycle.js';
-import { type Acknowledgement, Waiters } from '../waiting.js';
+import { type Acknowledgement, Deferred } from '../waiting.js';
 
 interface Subscription {
   /** The number under which the hub was asked on this link; 0: it was not. */
@@ -12,13 +12,13 @@ interface Subscription {
   isActive: boolean;
   isAcknowledged: boolean;
   refusal: Error | undefined;
+  /** Those who wait for the answer, over losses too. */
+  waiting: Deferred<Acknowledgement> | undefined;
 }
 
 export class Subscriptions {
   readonly #topics = new Map<string, Subscription>();
-  readonly #waiters = new Waiters<Acknowledgement>();
   #lastN = 0;
-  #lastToken = 0;
 
   get size(): number {
     return this.#topics.size;
@@ -38,14 +38,15 @@ export class Subscriptions {
   }
 
   listen(topic: string): void {
-    this.#topics.set(topic, { n: 0, isActive: false, isAcknowledged: false, refusal: undefined });
+    const { waiting } = this.#topics.get(topic) ?? {};
+    this.#topics.set(topic, { n: 0, isActive: false, isAcknowledged: false, refusal: undefined, waiting });
   }
 
   /** Ceases to want a topic; returns whether the hub is to be told. */
   unlisten(topic: string): boolean {
     const known = this.#topics.get(topic);
     this.#topics.delete(topic);
-    this.#waiters.rejectTopic(topic, () => notSubscribed(topic));
+    known?.waiting?.reject(notSubscribed(topic));
     return known !== undefined && known.n > 0 && known.refusal === undefined;
   }
 
@@ -67,18 +68,13 @@ export class Subscriptions {
   /** What was written to a plain hub is as active as can be known. */
   written(topic: string): void {
     const known = this.#topics.get(topic);
-    if (known === undefined) return;
-    known.isActive = true;
-    this.#waiters.resolveTopic(topic, { acknowledged: false });
+    if (known !== undefined) activate(known, false);
   }
 
   /** The hub says that a topic is active. Only the answer to the latest `n` counts. */
   acknowledged(topic: string, n: unknown): void {
     const known = this.#topics.get(topic);
-    if (known === undefined || n !== known.n) return;
-    known.isActive = known.isAcknowledged = true;
-    known.refusal = undefined;
-    this.#waiters.resolveTopic(topic, { acknowledged: true });
+    if (known !== undefined && n === known.n) activate(known, true);
   }
 
   /**
@@ -88,9 +84,10 @@ export class Subscriptions {
   refused(topic: string, n: unknown, error: Error): boolean {
     const known = this.#topics.get(topic);
     if (known === undefined || !(n === undefined ? known.isActive : n === known.n)) return false;
-    known.isActive = known.isAcknowledged = false;
+    known.isActive = false;
     known.refusal = error;
-    this.#waiters.rejectTopic(topic, () => error);
+    known.waiting?.reject(error);
+    known.waiting = undefined;
     return true;
   }
 
@@ -105,12 +102,21 @@ export class Subscriptions {
     if (known === undefined) throw notSubscribed(topic);
     if (known.refusal !== undefined) throw known.refusal;
     if (known.isActive) return { acknowledged: known.isAcknowledged };
-    return this.#waiters.share(topic, () => ++this.#lastToken, signal);
+    known.waiting ??= new Deferred();
+    return known.waiting.race(signal);
   }
 
   /** Nobody will be answered any more. */
   end(reason: unknown): void {
-    this.#waiters.rejectAll(reason);
+    for (const { waiting } of this.#topics.values()) waiting?.reject(reason);
     this.#topics.clear();
   }
+}
+
+function activate(subscription: Subscription, acknowledged: boolean): void {
+  subscription.isActive = true;
+  subscription.isAcknowledged = acknowledged;
+  subscription.refusal = undefined;
+  subscription.waiting?.resolve({ acknowledged });
+  subscription.waiting = undefined;
 }

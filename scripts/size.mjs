@@ -19,7 +19,7 @@ const bundles = [
   {
     name: 'createPubSub',
     code: "export { createPubSub } from '@alkdev/pubsub-native'",
-    without: ['handleEvent', 'WebSocket', '__hello'],
+    without: ['WebSocket', '__hello', 'a whole number'],
   },
   { name: 'the core: createPubSub, memory target, createEvent', code: core, without: ['WebSocket', '__hello'] },
   { name: 'createWebSocketClientEventTarget', code: spoke, without: ['createRequire', 'node:', 'unread events'] },

@@ -36,6 +36,8 @@ test('only addon.js loads the addon, and only the factories import it', () => {
   const files = names.filter((name) => name.endsWith('.js'));
   const loads = files.filter((file) => readFileSync(new URL(file, dist), 'utf8').includes('loader.cjs'));
   assert.deepEqual(loads, ['addon.js']);
-  const users = files.filter((file) => importsOf(file).some((name) => ['addon.js', 'native.js'].includes(resolved(file, name))));
+  const users = files.filter((file) =>
+    importsOf(file).some((name) => ['addon.js', 'native.js'].includes(resolved(file, name))),
+  );
   for (const user of users) assert.match(user, /^(event-target-|hub-options|memory-network|native\.js)/);
 });

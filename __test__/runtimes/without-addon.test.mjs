@@ -22,7 +22,10 @@ before(async () => {
   cpSync(join(root, 'dist'), join(target, 'dist'), { recursive: true });
   for (const name of ['package.json', 'loader.cjs']) copyFileSync(join(root, name), join(target, name));
   copyFileSync(new URL('without-addon.mjs', import.meta.url), join(folder, 'without-addon.mjs'));
-  writeFileSync(join(folder, 'package.json'), JSON.stringify({ type: 'module', dependencies: { '@alkdev/pubsub-native': '*' } }));
+  writeFileSync(
+    join(folder, 'package.json'),
+    JSON.stringify({ type: 'module', dependencies: { '@alkdev/pubsub-native': '*' } }),
+  );
   hub = createWebSocketServerEventTarget({ listen: { port: 0 }, relay: true });
   await hub.ready();
 });

@@ -100,12 +100,13 @@ function reply(response, answer) {
   response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer ?? null));
 }
 
-/** The package as a bundler with the condition `browser` resolves it, and the two Node modules that the suite needs. */
+/** The package as a bundler with the condition `browser` resolves it, and what the suite needs of Node. */
 const imports = {
   '@alkdev/pubsub-native': '/dist/index.js',
   '@alkdev/pubsub-native/event-target-websocket-client': '/dist/browser/event-target-websocket-client.js',
   'node:test': '/__test__/browser/page/test.mjs',
   'node:assert/strict': '/__test__/browser/page/assert.mjs',
+  '/__test__/conformance/uncaught.mjs': '/__test__/browser/page/uncaught.mjs',
 };
 
 /** A page that runs one module. */

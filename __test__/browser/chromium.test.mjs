@@ -8,7 +8,7 @@ import { createEvent } from '../../dist/index.js';
 import { within } from '../websocket/facts.mjs';
 import { openPage, pageOf, serveProject, startChromium, withoutChromium } from './chromium.mjs';
 
-const options = { skip: withoutChromium, timeout: 120_000 };
+const options = { skip: withoutChromium, timeout: 240_000 };
 
 /** One browser for all tests: each has pages of its own. */
 let context;
@@ -18,6 +18,9 @@ before(async () => {
   if (!withoutChromium) context = await startChromium(whenOver, { keepsPages: true });
 });
 after(() => Promise.all(endings.map((end) => end())));
+
+/** Left out: 100 000 events over the socket of a page take most of a minute. conformance/plain-spoke.test.mjs runs it over `ws`. */
+const TOO_LONG = 'an idle reader of a hundred thousand events ends as its overflow rule says';
 
 /** What every page here has: the factory as `connect`. */
 const prelude = `
@@ -48,7 +51,7 @@ conformance('two spokes in Chromium', async () => {
   };
   return { a, b, close };
 }, { transport: true, echo: false, acknowledges: true });
-globalThis.results = runAll();
+globalThis.results = runAll('${TOO_LONG}');
 globalThis.isReady = true;`),
     'GET /hub': async () => {
       const hub = await listenOn(t, { relay: true, allowedOrigins: [origin] });
@@ -60,6 +63,7 @@ globalThis.isReady = true;`),
   const { page, problems } = await openPage(t, context, `${origin}/`);
   await page.waitForFunction(() => globalThis.isReady);
   const results = await page.evaluate(() => globalThis.results);
+  t.diagnostic(`left out in the page, it takes too long there: "${TOO_LONG}"`);
   t.diagnostic(`${results.length} tests in ${await page.evaluate(() => navigator.userAgent)}`);
   assert(results.length >= 24, `only ${results.length} tests ran`);
   assert.deepEqual(
@@ -166,18 +170,18 @@ async function startHub(t, origin, port) {
 }
 
 test(
-  'a tab that is blocked for ten heartbeats keeps its link: the browser answers for it, and nobody is taken for dead',
+  'a tab that is blocked for four heartbeats keeps its link: the browser answers for it, and nobody is taken for dead',
   options,
   async (t) => {
     const origin = await serveProject(t, {
       'GET /': () =>
         pageOf(`${prelude}
-const spoke = connect(location.hash.slice(1), { limits: { heartbeatMs: 100 } });
+const spoke = connect(location.hash.slice(1), { limits: { heartbeatMs: 500 } });
 globalThis.log = [];
 for (const name of ['open', 'reconnecting', 'gap', 'error', 'close']) spoke.addEventListener(name, () => log.push([name]));
 spoke.addEventListener('tick:', ({ detail }) => log.push(['tick', detail.payload, Date.now()]));`),
     });
-    const hub = await listenOn(t, { allowedOrigins: [origin], limits: { heartbeatMs: 100 } });
+    const hub = await listenOn(t, { allowedOrigins: [origin], limits: { heartbeatMs: 500 } });
     let n = 0;
     const ticks = setInterval(() => hub.dispatchEvent(createEvent('tick', '', n++)), 10);
     t.after(() => clearInterval(ticks));
@@ -185,7 +189,7 @@ spoke.addEventListener('tick:', ({ detail }) => log.push(['tick', detail.payload
     await page.waitForFunction(() => globalThis.log?.length > 10);
     // Both sides would have given up after two and a half.
     await page.evaluate(() => {
-      const end = performance.now() + 1000;
+      const end = performance.now() + 2000;
       while (performance.now() < end);
     });
     await page.waitForFunction((last) => globalThis.log.some(([, payload]) => payload > last), n + 50);
@@ -202,7 +206,7 @@ spoke.addEventListener('tick:', ({ detail }) => log.push(['tick', detail.payload
     );
     const pause = Math.max(...heard.slice(1).map(([, , at], i) => at - heard[i][2]));
     t.diagnostic(`the tab heard nothing for ${pause} ms`);
-    assert(pause > 900, 'it was blocked');
+    assert(pause > 1900, 'it was blocked');
   },
 );
 

@@ -3,6 +3,8 @@
 // holds the process.
 
 export interface HeartbeatEvents {
+  /** Whether the other end has taken something since this was asked last. */
+  isTaking(): boolean;
   /** Nothing came for an interval, or an answer is owed, or we have just woken: ask. */
   onSilence(): void;
   /** Nothing came for two and a half. */
@@ -74,6 +76,7 @@ export class Heartbeat {
     const isLate = this.#isLate(now);
     this.#lookedAt = now;
     if (isLate && !this.#isDoubted) return this.#wake(now);
+    if (this.#events.isTaking()) this.#heardAt = now;
     const silence = now - this.#heardAt;
     if (silence > DEAD_AFTER * this.#intervalMs) return this.#events.onDeath();
     const isOwed = silence >= this.#intervalMs || this.#events.isOwed?.() === true;

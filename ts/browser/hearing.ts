@@ -69,10 +69,10 @@ export class Hearing {
         return this.#link.prove(t);
       case '__subscribed':
         this.#link.proveAnswered(n);
-        this.#host.subscriptions.acknowledged(String(topic), n);
-        return this.#host.settled(String(topic));
+        this.#host.subscriptions.acknowledged(topic as string, n);
+        return this.#host.settled(topic as string);
       case '__refused':
-        return this.#refuse(String(topic), fields);
+        return typeof topic === 'string' ? this.#refuse(topic, fields) : undefined;
       default:
         this.#host.counters.ignoredControls++;
     }
@@ -86,7 +86,8 @@ export class Hearing {
   #refuse(topic: string, { n, kind, code, reason, count }: Fields): void {
     const isPublish = kind === 'publish';
     const what = isPublish ? 'publishing' : 'subscribing';
-    const message = `the hub refused ${what} to "${topic}": ${String(code)}: ${String(reason)}`;
+    const why = [code, reason].filter((part) => typeof part === 'string').join(': ');
+    const message = `the hub refused ${what} to "${topic}": ${why}`;
     const times = isPublish && typeof count === 'number' ? count : 1;
     if (isPublish) this.#host.counters.refused += times;
     else {
@@ -100,8 +101,9 @@ export class Hearing {
 
   /** The hub has dropped events. */
   #missed({ from, to, topics }: Fields): void {
-    const ours = Array.isArray(topics) ? topics.filter((topic) => this.#host.subscriptions.has(topic)) : [];
-    const gap: GapDetail = { cause: 'upstream', direction: 'in', from: Number(from), to: Number(to), topics: ours };
+    if (typeof from !== 'number' || typeof to !== 'number' || !Array.isArray(topics)) return;
+    const ours = topics.filter((topic) => this.#host.subscriptions.has(topic));
+    const gap: GapDetail = { cause: 'upstream', direction: 'in', from, to, topics: ours };
     if (ours.length > 0) this.#host.missed(gap);
   }
 

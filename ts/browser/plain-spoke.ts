@@ -229,7 +229,7 @@ export class PlainSpoke extends TransportTarget {
 
   #endGap(): void {
     const gap = this.#gap;
-    if (gap === undefined || !gap.isOver || this.#session?.isAdmitted !== true) return;
+    if (gap === undefined || !gap.isOver || this.#session?.isAdmitted !== true || !this.#session.hasHeard) return;
     this.#gap = undefined;
     const detail = gap.detail(Date.now());
     this.#counters.dropped += detail.dropped ?? 0;

@@ -37,6 +37,10 @@ export class Session {
   /** Topics asked for and not answered, each with the events sent before it; in that order. */
   #asked: (readonly [n: number, sent: number])[] = [];
   #failure: unknown;
+  /** Bytes that had to wait in the socket, ever, and how many of them had left when that was looked at last. */
+  #waited = 0;
+  #left = 0;
+  #hasHeard = false;
 
   constructor(socket: WebSocketLike, options: SessionOptions, host: SessionHost) {
     this.#socket = socket;
@@ -46,6 +50,7 @@ export class Session {
     this.#heartbeat = new Heartbeat(options.heartbeatMs, {
       onSilence: () => this.say(controlText('__ping', { t: this.#sent })),
       onDeath: () => this.fail(1006, 'no byte came for 2.5 heartbeats', 'ERR_TIMED_OUT'),
+      isTaking: () => this.#isTaking(),
       isOwed: () => this.#sent > this.#proven,
     });
     for (const [type, listener] of this.#handlers) socket.addEventListener(type, listener);
@@ -63,6 +68,11 @@ export class Session {
     return this.#phase !== 'connecting' && !this.#isOver && this.#socket.readyState === OPEN;
   }
 
+  /** The hub has said something: before, it may not have read anything either. */
+  get hasHeard(): boolean {
+    return this.#hasHeard;
+  }
+
   get bufferedAmount(): number {
     return this.#socket.bufferedAmount;
   }
@@ -71,7 +81,9 @@ export class Session {
   send(text: string): void {
     this.#sent++;
     this.#host.counters.sent++;
+    const before = this.#socket.bufferedAmount;
     this.#socket.send(text);
+    this.#waited += Math.max(0, this.#socket.bufferedAmount - before);
   }
 
   subscribe(topic: string): void {
@@ -185,6 +197,13 @@ export class Session {
     this.#host.admitted(native);
   }
 
+  /** Whether what waits in the socket goes on leaving it: a ping would wait behind that. */
+  #isTaking(): boolean {
+    const before = this.#left;
+    this.#left = this.#waited - this.#socket.bufferedAmount;
+    return this.#left > before;
+  }
+
   #written(topic: string): void {
     this.#host.subscriptions.written(topic);
     this.#host.settled(topic);
@@ -193,6 +212,7 @@ export class Session {
   #receive(data: unknown): void {
     if (this.#isOver) return;
     this.#heartbeat.heard();
+    this.#hasHeard = true;
     const { length, byteLength = length } = Object(data) as { length?: number; byteLength?: number };
     if (byteLength !== undefined && byteLength > this.#options.maxMessageBytes)
       return this.fail(1009, 'a message is larger than maxMessageBytes', 'ERR_MESSAGE_TOO_LARGE');

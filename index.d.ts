@@ -549,6 +549,9 @@ export interface Acknowledgement {
 
 // ==== @alkdev/pubsub-native/event-target-websocket-client =========================================================================
 
+/** The part of the standard `WebSocket` class that is needed. */
+export type WebSocketClass = new (url: string, protocols?: string[]) => WebSocketLike;
+
 /** What one peer may cost. */
 export interface Limits {
     /** Largest message in bytes, both ways. Default 1 MiB, at most 64 MiB. */
@@ -648,6 +651,8 @@ export interface WebSocketClientOptions extends SpokeOptions {
     /** Subprotocols to offer. */
     readonly protocols?: readonly string[];
     readonly tls?: ClientTlsOptions;
+    /** The class whose sockets carry the spoke, in plain TypeScript, instead of the addon's. Default where there is no addon: the global one. */
+    readonly WebSocket?: WebSocketClass;
 }
 
 /**

@@ -1,5 +1,7 @@
-// What CI runs, in CI's order, without provisioning the machine: build, lint, dependencies, generated files, tests.
+// What CI runs, in CI's order, without provisioning the machine: build, lint, dependencies, generated files, the
+// packed package, tests.
 import { build } from './build.mjs';
+import { checkPackage } from './check-package.mjs';
 import { checkDeclarations } from './declarations.mjs';
 import { checkDependencies } from './dependency-gates.mjs';
 import { lint } from './lint.mjs';
@@ -11,5 +13,6 @@ whenStarted(import.meta.url, () => {
   lint();
   checkDependencies();
   checkDeclarations();
+  checkPackage();
   test();
 });

@@ -17,6 +17,8 @@ export const packageJson = () => JSON.parse(readFileSync(fromRoot('package.json'
 export const commandOf = {
   tsc: fromRoot('node_modules/typescript/bin/tsc'),
   biome: fromRoot('node_modules/@biomejs/biome/bin/biome'),
+  publint: fromRoot('node_modules/publint/src/cli.js'),
+  attw: fromRoot('node_modules/@arethetypeswrong/cli/dist/index.js'),
 };
 
 /** `rust-version` of the workspace: the oldest compiler that builds it. */

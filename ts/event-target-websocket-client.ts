@@ -1,15 +1,22 @@
 // The factory of the WebSocket spoke: reads where it connects. Given a WebSocket, it wraps that. What all spokes have in common is read in
-// spoke-options.ts. Does not know how a spoke behaves (native-target.ts, engine/src/spoke/).
+// spoke-options.ts. Does not know how a spoke behaves (native-target.ts, engine/src/spoke/; without the addon browser/plain-spoke.ts).
+// Browsers get browser/event-target-websocket-client.ts instead.
 
-import { webSocketSpoke } from './native.js';
+import { addon, unavailable } from './addon.js';
+import { readUrl, type WebSocketClass } from './browser/dialer.js';
+import { plainSpoke } from './browser/spoke.js';
+import { PubSubError } from './errors.js';
+import { type DestinationOption, makeSpoke } from './native-spoke.js';
 import { boolean, checkNames, given, string, strings, wrong } from './options.js';
 import { type Pem, pemText } from './pem.js';
 import type { NativeClientOptions, NativeTlsClient } from './port.js';
-import { type DestinationOption, makeSpoke, type SpokeOptions, spokeOptionNames } from './spoke-options.js';
+import { type SpokeOptions, spokeOptionNames } from './spoke-options.js';
 import type { Destination, HeaderPairs } from './spoke-target.js';
 import type { AnyEvent, NativeTarget, TypedEvent } from './types.js';
+import { warnOnce } from './warn.js';
 import { isWebSocket, overWebSocket, type WebSocketLike, type WebSocketObjectOptions } from './websocket-object.js';
 
+export type { WebSocketClass } from './browser/dialer.js';
 export type { Limits, QueueOptions } from './limits.js';
 export type { Pem } from './pem.js';
 export type { ReconnectOptions, SpokeOptions } from './spoke-options.js';
@@ -38,6 +45,8 @@ export interface WebSocketClientOptions extends SpokeOptions {
   /** Subprotocols to offer. */
   readonly protocols?: readonly string[];
   readonly tls?: ClientTlsOptions;
+  /** The class whose sockets carry the spoke, in plain TypeScript, instead of the addon's. Default where there is no addon: the global one. */
+  readonly WebSocket?: WebSocketClass;
 }
 
 /**
@@ -63,10 +72,30 @@ export function createWebSocketClientEventTarget<TEvent extends TypedEvent = Any
   options: WebSocketClientOptions = {},
 ): NativeTarget<TEvent> {
   if (isWebSocket(to)) return overWebSocket(to, options);
-  checkNames(options, [...spokeOptionNames, 'headers', 'protocols', 'tls']);
+  if (options.WebSocket !== undefined) return plainSpoke(to, options, undefined, 'the option WebSocket is given');
+  if (addon === undefined) return withoutAddon(to, options);
+  const { webSocketSpoke } = addon;
+  checkNames(options, [...spokeOptionNames, 'headers', 'protocols', 'tls', 'WebSocket']);
   const client = readClient(options);
   const destination = readDestination(to, options.headers);
   return makeSpoke(options, destination, (native) => webSocketSpoke(native, client));
+}
+
+/** Where no binary fits: the plain spoke, over the runtime's own WebSocket. */
+function withoutAddon<TEvent extends TypedEvent>(
+  url: OrAsked<string | URL>,
+  options: WebSocketClientOptions,
+): NativeTarget<TEvent> {
+  const { WebSocket } = globalThis as { WebSocket?: WebSocketClass };
+  const why = unavailable?.message ?? '';
+  if (WebSocket === undefined) {
+    const remedy =
+      'A spoke can do without it, but this runtime has no WebSocket class: give one as the option WebSocket.';
+    throw new PubSubError('ERR_NATIVE_UNAVAILABLE', `${why}\n${remedy}`, { cause: unavailable });
+  }
+  const instead = "Spokes run in plain TypeScript over the runtime's WebSocket instead, without headers and tls.";
+  warnOnce(`${why}\n${instead}`, 'ERR_NATIVE_UNAVAILABLE');
+  return plainSpoke(url, options, WebSocket, 'the addon could not be loaded');
 }
 
 function readClient(options: WebSocketClientOptions): NativeClientOptions {
@@ -91,12 +120,6 @@ function readTls(tls: ClientTlsOptions): NativeTlsClient {
     serverName: string('serverName', tls.serverName),
     insecure: boolean('insecure', tls.insecure),
   });
-}
-
-function readUrl(url: string | URL): string {
-  const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  if (parsed === undefined || !/^wss?:$/.test(parsed.protocol)) throw wrong('url', 'a ws:// or wss:// URL', url);
-  return parsed.href;
 }
 
 function readHeaders(headers: HeaderFields): HeaderPairs {

@@ -1,7 +1,7 @@
 // The options that hubs and spokes have in common, and how they become the engine's.
 // Does not know defaults; the figures in the comments are the engine's, and a test compares them.
 
-import { checkNames, given, nonNegativeInteger, positiveInteger } from './options.js';
+import { checkNames, type Kind, readAll } from './options.js';
 import type { NativeLimits } from './port.js';
 
 /** What one peer may cost. */
@@ -29,29 +29,22 @@ export interface QueueOptions {
 /** No option raises `maxMessageBytes` above this. */
 const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 
-export const limitNames: readonly string[] = [
-  'maxMessageBytes',
-  'maxTopicBytes',
-  'handshakeMs',
-  'heartbeatMs',
-  'maxMalformed',
-];
+const limits: Readonly<Record<keyof Limits, Kind>> = {
+  maxMessageBytes: [1, MAX_MESSAGE_BYTES],
+  maxTopicBytes: [1],
+  handshakeMs: [1],
+  heartbeatMs: [1],
+  maxMalformed: [0],
+};
 
-export function readLimits(limits: Limits): NativeLimits {
-  return given({
-    maxMessageBytes: positiveInteger('maxMessageBytes', limits.maxMessageBytes, MAX_MESSAGE_BYTES),
-    maxTopicBytes: positiveInteger('maxTopicBytes', limits.maxTopicBytes),
-    handshakeMs: positiveInteger('handshakeMs', limits.handshakeMs),
-    heartbeatMs: positiveInteger('heartbeatMs', limits.heartbeatMs),
-    maxMalformed: nonNegativeInteger('maxMalformed', limits.maxMalformed),
-  });
+export const limitNames: readonly string[] = Object.keys(limits);
+
+export function readLimits(options: Limits): NativeLimits {
+  return readAll(options, limits);
 }
 
 export function readQueues(options: QueueOptions): NativeLimits {
-  return given({
-    maxBufferedAmount: positiveInteger('maxBufferedAmount', options.maxBufferedAmount),
-    maxPendingBytes: positiveInteger('maxPendingBytes', options.maxPendingBytes),
-  });
+  return readAll(options, { maxBufferedAmount: [1], maxPendingBytes: [1] });
 }
 
 /** The group `limits`, whose names are `known`. */

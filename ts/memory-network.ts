@@ -6,9 +6,10 @@ import { PubSubError } from './errors.js';
 import { type HubOptions, hubOptionNames, makeHub } from './hub-options.js';
 import type { HubEventTarget } from './hub-target.js';
 import { memorySpoke, NativeMemoryNetwork } from './native.js';
+import { makeSpoke } from './native-spoke.js';
 import { checkNames, invalidOption, nonNegativeInteger, wrong } from './options.js';
 import type { NativeNetwork } from './port.js';
-import { makeSpoke, type SpokeOptions, spokeOptionNames } from './spoke-options.js';
+import { type SpokeOptions, spokeOptionNames } from './spoke-options.js';
 import type { AnyEvent, NativeTarget, TypedEvent } from './types.js';
 
 export interface NetworkOptions {

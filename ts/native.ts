@@ -1,34 +1,13 @@
-// Loads the addon; the only file that does. Does not wrap anything.
-// Invariant: importing this file either brings the native classes or throws an error that names the platform and the remedy
-// (loader.cjs writes it).
+// The native classes, for those who can do nothing without them. Does not load them (addon.ts) and does not wrap anything.
+// Invariant: importing this file either brings the classes or throws the error that names the platform and the remedy.
 
-import { createRequire } from 'node:module';
-import type {
-  NativeClientOptions,
-  NativeHubOptions,
-  NativeHubPort,
-  NativeListenOptions,
-  NativeNetwork,
-  NativeSpokeOptions,
-  NativeSpokePort,
-} from './port.js';
+import { addon, type Binding, type NativeHub as Hub, unavailable } from './addon.js';
 
 /** A hub before `begin`: what makes its links is added to it. */
-export interface NativeHub extends NativeHubPort {
-  listenWebSocket(options: NativeListenOptions): void;
-  joinMemory(network: NativeNetwork, name: string): void;
-}
+export type NativeHub = Hub;
 
-interface Binding {
-  readonly NativeHub: new (options: NativeHubOptions) => NativeHub;
-  readonly NativeMemoryNetwork: new (seed: number) => NativeNetwork;
-  webSocketSpoke(options: NativeSpokeOptions, client: NativeClientOptions): NativeSpokePort;
-  memorySpoke(options: NativeSpokeOptions, network: NativeNetwork, name: string, hubName: string): NativeSpokePort;
-}
+if (addon === undefined) throw unavailable;
 
-const binding = createRequire(import.meta.url)('../loader.cjs') as Binding;
-
-export const NativeHub: Binding['NativeHub'] = binding.NativeHub;
-export const NativeMemoryNetwork: Binding['NativeMemoryNetwork'] = binding.NativeMemoryNetwork;
-export const memorySpoke: Binding['memorySpoke'] = binding.memorySpoke;
-export const webSocketSpoke: Binding['webSocketSpoke'] = binding.webSocketSpoke;
+export const NativeHub: Binding['NativeHub'] = addon.NativeHub;
+export const NativeMemoryNetwork: Binding['NativeMemoryNetwork'] = addon.NativeMemoryNetwork;
+export const memorySpoke: Binding['memorySpoke'] = addon.memorySpoke;

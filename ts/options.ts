@@ -66,6 +66,25 @@ export function checkTarget(name: string, value: EventTarget): void {
   if (!isTarget) throw wrong(name, 'an object with the methods of an EventTarget', value);
 }
 
+/** What an option may be: true or false, one of some words, or an integer from the first to the second number. */
+export type Kind = 'boolean' | readonly string[] | readonly [least: 0 | 1, most?: number];
+
+/** Checks every option that `kinds` knows; what was left out stays out. */
+export function readAll(options: object, kinds: Readonly<Record<string, Kind>>): Record<string, unknown> {
+  const values = Object.entries(kinds).map(([name, kind]) => {
+    const value: unknown = (options as Record<string, unknown>)[name];
+    return [name, readOne(name, value as never, kind)];
+  });
+  return given(Object.fromEntries(values));
+}
+
+function readOne(name: string, value: never, kind: Kind): unknown {
+  if (kind === 'boolean') return boolean(name, value);
+  const [least, most] = kind;
+  if (typeof least === 'string') return oneOf(name, value, kind as readonly string[]);
+  return (least === 0 ? nonNegativeInteger : positiveInteger)(name, value, most as number | undefined);
+}
+
 /** The object without the names whose value is `undefined`. */
 export function given<T extends object>(options: T): T {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;

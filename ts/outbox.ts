@@ -122,7 +122,8 @@ function notSerializable(topic: string, why: string, cause?: unknown): TypeError
   );
 }
 
-function tooLarge(topic: string, json: string): PubSubError {
+/** What `dispatchEvent` throws for an event above the limits of the target. */
+export function tooLarge(topic: string, json: string): PubSubError {
   const size = `its payload has ${json.length} characters`;
   return new PubSubError(
     'ERR_MESSAGE_TOO_LARGE',

@@ -1,12 +1,9 @@
-// The options that all spokes have in common, whatever carries their link; makes the native spoke and wraps it.
-// Does not know a transport: each transport's factory says where its spokes connect.
+// The options that all spokes have in common, whatever carries their link, native or not. Does not know a transport, and no defaults.
+// Runs in browsers.
 
-import { closeOnAbort } from './life-cycle.js';
 import { checkLimits, type Limits, limitNames, type QueueOptions, readLimits, readQueues } from './limits.js';
-import { abortSignal, boolean, checkNames, given, oneOf, positiveInteger } from './options.js';
-import type { NativeSpokeOptions, NativeSpokePort } from './port.js';
-import { type Destination, SpokeTarget } from './spoke-target.js';
-import type { NativeTarget, TypedEvent } from './types.js';
+import { checkNames, type Kind, readAll } from './options.js';
+import type { NativeSpokeOptions } from './port.js';
 
 export interface ReconnectOptions {
   /** False: a failing first attempt is the end. Default true. */
@@ -45,39 +42,20 @@ export const spokeOptionNames: readonly string[] = [
   'maxPendingBytes',
 ];
 
-/** Where a spoke connects; a function is asked before each attempt. */
-export type DestinationOption = Destination | (() => Promise<Destination>);
+const kinds: Readonly<Record<string, Kind>> = {
+  peer: ['auto', 'native', 'plain'],
+  helloTimeoutMs: [1],
+  queueMaxAgeMs: [1],
+};
 
-/** Makes a spoke; `connect` makes the native one. */
-export function makeSpoke<TEvent extends TypedEvent>(
-  options: SpokeOptions,
-  destination: DestinationOption,
-  connect: (options: NativeSpokeOptions) => NativeSpokePort,
-): NativeTarget<TEvent> {
-  const signal = abortSignal('signal', options.signal);
-  const echo = boolean('echo', options.echo);
-  const asks = typeof destination === 'function';
-  const native = connect({
-    ...(asks ? { url: '', headers: [] } : destination),
-    asks,
-    ...readSpokeOptions(options),
-  });
-  const target = new SpokeTarget(native, { echo, destination: asks ? destination : async () => destination });
-  if (signal !== undefined) closeOnAbort(target, signal);
-  return target as NativeTarget<TEvent>;
-}
-
-function readSpokeOptions(options: SpokeOptions): Omit<NativeSpokeOptions, 'url' | 'headers' | 'asks'> {
+/** What was given, checked; what was left out stays out. */
+export function readSpokeOptions(options: SpokeOptions): Omit<NativeSpokeOptions, 'url' | 'headers' | 'asks'> {
   checkLimits(options.limits, limitNames);
   return {
     ...readReconnect(options.reconnect ?? true),
     ...readQueues(options),
     ...readLimits(options.limits ?? {}),
-    ...given({
-      peer: oneOf('peer', options.peer, ['auto', 'native', 'plain']),
-      helloTimeoutMs: positiveInteger('helloTimeoutMs', options.helloTimeoutMs),
-      queueMaxAgeMs: positiveInteger('queueMaxAgeMs', options.queueMaxAgeMs),
-    }),
+    ...readAll(options, kinds),
   };
 }
 
@@ -85,11 +63,8 @@ function readReconnect(
   reconnect: ReconnectOptions | boolean,
 ): Pick<NativeSpokeOptions, 'reconnect' | 'reconnectInitial' | 'minDelayMs' | 'maxDelayMs'> {
   if (typeof reconnect === 'boolean') return { reconnect };
-  checkNames(reconnect, ['initial', 'minDelayMs', 'maxDelayMs'], 'reconnect');
-  const delays = given({
-    reconnectInitial: boolean('initial', reconnect.initial),
-    minDelayMs: positiveInteger('minDelayMs', reconnect.minDelayMs),
-    maxDelayMs: positiveInteger('maxDelayMs', reconnect.maxDelayMs),
-  });
-  return { reconnect: true, ...delays };
+  const own: Readonly<Record<string, Kind>> = { initial: 'boolean', minDelayMs: [1], maxDelayMs: [1] };
+  checkNames(reconnect, Object.keys(own), 'reconnect');
+  const { initial, ...delays }: ReconnectOptions = readAll(reconnect, own);
+  return { reconnect: true, ...delays, ...(initial === undefined ? {} : { reconnectInitial: initial }) };
 }

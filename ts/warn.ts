@@ -21,6 +21,15 @@ export function warnUnheard(error: PubSubError): void {
   warn(`${error.message} (add a listener of "error" to handle this)`, error.code);
 }
 
+const warned = new Set<string>();
+
+/** Says something that is true for the whole process, once. */
+export function warnOnce(message: string, code: string): void {
+  if (warned.has(code)) return;
+  warned.add(code);
+  warn(message, code);
+}
+
 interface ProcessLike {
   emitWarning?(message: string, options: { type: string; code: string }): void;
 }

@@ -22,20 +22,22 @@ function closure(file, seen = new Set()) {
   return seen;
 }
 
-for (const entry of ['index.js', 'websocket-object.js']) {
+for (const entry of ['index.js', 'websocket-object.js', 'browser/event-target-websocket-client.js']) {
   test(`${entry} runs in a browser: neither it nor what it imports needs Node or the addon`, () => {
     for (const file of closure(entry)) {
-      assert.notEqual(file, 'native.js');
+      assert(!['addon.js', 'native.js'].includes(file), `${entry} reaches ${file}`);
       for (const name of importsOf(file)) assert(name.startsWith('.'), `${file} imports ${name}`);
     }
   });
 }
 
-test('only native.js loads the addon, and only the factories import it', () => {
+test('only addon.js loads the addon, and only the factories import it', () => {
   const names = readdirSync(dist, { recursive: true }).map((name) => name.replaceAll('\\', '/'));
   const files = names.filter((name) => name.endsWith('.js'));
   const loads = files.filter((file) => readFileSync(new URL(file, dist), 'utf8').includes('loader.cjs'));
-  assert.deepEqual(loads, ['native.js']);
-  const users = files.filter((file) => importsOf(file).some((name) => resolved(file, name) === 'native.js'));
-  for (const user of users) assert.match(user, /^(event-target-|hub-options|memory-network)/);
+  assert.deepEqual(loads, ['addon.js']);
+  const users = files.filter((file) =>
+    importsOf(file).some((name) => ['addon.js', 'native.js'].includes(resolved(file, name))),
+  );
+  for (const user of users) assert.match(user, /^(event-target-|hub-options|memory-network|native\.js)/);
 });

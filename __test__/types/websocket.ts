@@ -1,6 +1,7 @@
 // What must compile and what must not: the WebSocket factories. Checked by tsc, never run.
 
 import type { TypedEventTarget as YogaTarget } from '@graphql-yoga/typed-event-target';
+import { createWebSocketClientEventTarget as inBrowsers } from '../../ts/browser/event-target-websocket-client.js';
 import { createWebSocketClientEventTarget } from '../../ts/event-target-websocket-client.js';
 import {
   type Connection,
@@ -54,6 +55,11 @@ createWebSocketClientEventTarget(async () => 'ws://127.0.0.1:1', {
 });
 createWebSocketClientEventTarget(new URL('ws://127.0.0.1:1'), { peer: 'plain' });
 createWebSocketClientEventTarget<Event>(new WebSocket('ws://127.0.0.1:1'), { helloTimeoutMs: 5 });
+createWebSocketClientEventTarget('ws://127.0.0.1:1', { WebSocket });
+// @ts-expect-error: no class of sockets
+createWebSocketClientEventTarget('ws://127.0.0.1:1', { WebSocket: Date });
+// The factory of browsers takes what the native one takes.
+expect<typeof createWebSocketClientEventTarget>(inBrowsers);
 // @ts-expect-error: a spoke has no connections
 expect(spoke.connections);
 // @ts-expect-error: no such peer

@@ -1,0 +1,42 @@
+// Loads the addon; the only file that does. Does not wrap anything.
+// Invariant: there are the native classes, or the error that names the platform and the remedy (loader.cjs writes it).
+
+import { createRequire } from 'node:module';
+import type {
+  NativeClientOptions,
+  NativeHubOptions,
+  NativeHubPort,
+  NativeListenOptions,
+  NativeNetwork,
+  NativeSpokeOptions,
+  NativeSpokePort,
+} from './port.js';
+
+/** A hub before `begin`: what makes its links is added to it. */
+export interface NativeHub extends NativeHubPort {
+  listenWebSocket(options: NativeListenOptions): void;
+  joinMemory(network: NativeNetwork, name: string): void;
+}
+
+export interface Binding {
+  readonly NativeHub: new (options: NativeHubOptions) => NativeHub;
+  readonly NativeMemoryNetwork: new (seed: number) => NativeNetwork;
+  webSocketSpoke(options: NativeSpokeOptions, client: NativeClientOptions): NativeSpokePort;
+  memorySpoke(options: NativeSpokeOptions, network: NativeNetwork, name: string, hubName: string): NativeSpokePort;
+}
+
+const { binding, error } = load();
+
+/** The native classes, or nothing where no binary fits. */
+export const addon: Binding | undefined = binding;
+
+/** Why there are none. */
+export const unavailable: Error | undefined = error;
+
+function load(): { readonly binding?: Binding; readonly error?: Error } {
+  try {
+    return { binding: createRequire(import.meta.url)('../loader.cjs') as Binding };
+  } catch (error) {
+    return { error: error as Error };
+  }
+}

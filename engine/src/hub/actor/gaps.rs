@@ -11,8 +11,10 @@ use crate::route::ConnKey;
 use crate::trace;
 use crate::wire::control;
 
-/// Topics of one `__gap`; more are told by further ones. Source: none, a guess: with the longest topics it is a message of 64 KiB.
+/// Topics of one `__gap`, and their bytes, one topic above it; more are told by further ones. Source: none, a guess: spokes may take
+/// smaller messages than the hub does.
 const TOPICS_PER_GAP: usize = 64;
+const BYTES_PER_GAP: usize = 16 << 10;
 
 impl HubActor {
     pub(super) fn tell_loss(&mut self, loss: &Loss) {
@@ -22,7 +24,7 @@ impl HubActor {
             if !self.connections[slot].as_ref().is_some_and(|connection| connection.is_native) {
                 continue;
             }
-            for part in topics.chunks(TOPICS_PER_GAP) {
+            for part in parts(&topics) {
                 let part = part.iter().map(|topic| &**topic);
                 self.reply_text(slot, |text| control::write_gap(text, "overflow", loss.from_ms, loss.to_ms, part));
             }
@@ -49,5 +51,36 @@ impl HubActor {
             }
         }
         losers
+    }
+}
+
+/// Cuts a list where a message would become too long.
+fn parts(topics: &[Box<str>]) -> Vec<&[Box<str>]> {
+    let (mut parts, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (index, topic) in topics.iter().enumerate() {
+        if index > start && (index - start == TOPICS_PER_GAP || bytes + topic.len() > BYTES_PER_GAP) {
+            parts.push(&topics[start..index]);
+            (start, bytes) = (index, 0);
+        }
+        bytes += topic.len();
+    }
+    if start < topics.len() {
+        parts.push(&topics[start..]);
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_cut_by_number_and_by_bytes_and_nothing_is_left_out() {
+        let topics = |len: usize, count: usize| vec![Box::<str>::from("x".repeat(len)); count];
+        let lens = |topics: &[Box<str>]| parts(topics).iter().map(|part| part.len()).collect::<Vec<_>>();
+        assert_eq!(lens(&topics(2, 130)), [64, 64, 2]);
+        assert_eq!(lens(&topics(1024, 33)), [16, 16, 1]);
+        assert_eq!(lens(&topics(20_000, 2)), [1, 1]);
+        assert!(lens(&[]).is_empty());
     }
 }

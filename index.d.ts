@@ -18,6 +18,7 @@ export declare const errorCodes: {
     readonly ERR_INVALID_PAYLOAD: 'a payload does not match the schema of its type';
     readonly ERR_INVALID_TOPIC: 'a topic is not of the form "type:id", its type is empty, or it is not well-formed Unicode';
     readonly ERR_LIMIT: 'a limit of the peer was reached';
+    readonly ERR_LISTEN: 'the address could not be had, or was asked for before it was there';
     readonly ERR_MALFORMED: 'a message could not be understood and was skipped';
     readonly ERR_MESSAGE_TOO_LARGE: 'an event is larger than the transport carries';
     readonly ERR_NO_HELLO: 'the hub did not say hello and `peer: "native"` was asked for';
@@ -883,6 +884,100 @@ export interface WebSocketServerOptions<TEvent extends TypedEvent = AnyEvent> ex
 export declare function createWebSocketServerEventTarget<TEvent extends TypedEvent = AnyEvent>(options: WebSocketServerOptions<TEvent>): HubEventTarget<TEvent>;
 
 // ==== @alkdev/pubsub-native/testing ===============================================================================================
+
+/**
+ * Makes a proxy in front of a hub, or of any server. It binds in the background.
+ *
+ * ```js
+ * const proxy = createFaultProxy({ to: hub.address });
+ * await proxy.ready();
+ * const spoke = createWebSocketClientEventTarget(proxy.url);
+ * await spoke.ready();
+ * proxy.cut(); // the spoke comes back, and tells of a gap
+ * ```
+ */
+export declare function createFaultProxy(options: FaultProxyOptions): FaultProxy;
+
+export interface FaultDelayOptions {
+    /** Up to so many milliseconds more, chosen anew for each piece that is read. Default 0. */
+    readonly jitterMs?: number;
+    /** Default "both". */
+    readonly direction?: FaultDirection;
+}
+
+/** Which way bytes go: `up` from whoever connects to `to`, `down` from there back. */
+export type FaultDirection = 'up' | 'down' | 'both';
+
+/** A proxy between spokes and a hub. Whatever acts on connections returns on how many. */
+export interface FaultProxy extends AsyncDisposable {
+    /** The URL of `to`, with host and port of the proxy; without one `ws://host:port/`. Throws before `ready()`. */
+    readonly url: string;
+    readonly host: string;
+    /** Throws before `ready()`. */
+    readonly port: number;
+    readonly seed: number;
+    /** Connections that are there now. */
+    readonly connections: number;
+    /** Resolves when the proxy listens; rejects with `ERR_LISTEN`. */
+    ready(): Promise<void>;
+    /** Closes both sockets of every connection, as the system does for a process that dies. What waits is lost. */
+    cut(): number;
+    /** Ends every connection with RST, both ways. */
+    reset(): number;
+    /** Neither reads nor writes until `resume`; connections that come meanwhile are accepted and stand still as well. */
+    stall(direction?: FaultDirection): number;
+    resume(direction?: FaultDirection): number;
+    /** What is read from now on is passed on so many milliseconds later, in order; 0 ends that. */
+    delay(ms: number, options?: FaultDelayOptions): number;
+    /** Passes on so many bytes a second at most, per connection and direction; Infinity ends that. */
+    throttle(bytesPerSecond: number, direction?: FaultDirection): number;
+    /** Ends one direction of every connection behind what waits (FIN); the other one goes on. */
+    halfClose(direction: 'up' | 'down'): number;
+    /** From now on new connections are reset at once, or no longer. Those that are there stay. */
+    refuse(isRefusing?: boolean): void;
+    stats(): FaultProxyStats;
+    /** Stops listening and cuts every connection. Never rejects; the same promise each time. */
+    close(): Promise<void>;
+    /** The proxy keeps the process alive again. */
+    ref(): this;
+    /** The proxy and its connections no longer keep the process alive. */
+    unref(): this;
+}
+
+export interface FaultProxyOptions {
+    /** Where connections are passed on to; `hub.address` fits. Host: default "127.0.0.1". */
+    readonly to: {
+        readonly host?: string;
+        readonly port: number;
+        readonly url?: string;
+    };
+    /** Where the proxy listens. Default "127.0.0.1". */
+    readonly host?: string;
+    /** 0 asks the system for a free port. Default 0. */
+    readonly port?: number;
+    /** Seed of the jitter, from 0 to 2^32 - 1; the same one rolls the same numbers. Default: a random one. */
+    readonly seed?: number;
+}
+
+/** Counters of a proxy; all but `connections`, `heldUp` and `heldDown` only rise. */
+export interface FaultProxyStats {
+    readonly connections: number;
+    readonly accepted: number;
+    /** Reset at once because of `refuse`. */
+    readonly refused: number;
+    /** Reset because nobody answered at `to`. */
+    readonly unreachable: number;
+    readonly cut: number;
+    readonly reset: number;
+    readonly halfClosed: number;
+    readonly bytesUp: number;
+    readonly bytesDown: number;
+    /** Bytes that were read and not yet written. */
+    readonly heldUp: number;
+    readonly heldDown: number;
+    /** Bytes that came in a direction that was half-closed. */
+    readonly discarded: number;
+}
 
 export { HubLimits }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { HubOptions }; // see @alkdev/pubsub-native/event-target-websocket-server

@@ -17,6 +17,13 @@ export async function measured(work) {
   return { cpuNs: threadCpuNs() - cpu, wallNs: (performance.now() - wall) * 1e6 };
 }
 
+/** Resident memory of a process and its peak, in bytes. Linux only. */
+export function memoryOf(pid) {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  const bytes = (name) => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)[1]) * 1024;
+  return { resident: bytes('VmRSS'), peak: bytes('VmHWM') };
+}
+
 export function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;

@@ -17,6 +17,7 @@ export const errorCodes = {
   ERR_INVALID_PAYLOAD: 'a payload does not match the schema of its type',
   ERR_INVALID_TOPIC: 'a topic is not of the form "type:id", its type is empty, or it is not well-formed Unicode',
   ERR_LIMIT: 'a limit of the peer was reached',
+  ERR_LISTEN: 'the address could not be had, or was asked for before it was there',
   ERR_MALFORMED: 'a message could not be understood and was skipped',
   ERR_MESSAGE_TOO_LARGE: 'an event is larger than the transport carries',
   ERR_NO_HELLO: 'the hub did not say hello and `peer: "native"` was asked for',

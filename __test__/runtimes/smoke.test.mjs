@@ -1,5 +1,5 @@
 // The same package, with the same binary, in every runtime: a hub and a spoke exchange events, over a socket and within a network inside
-// the process, close, and the process ends by itself.
+// the process, close, the fault proxy does what it says, and each process ends by itself.
 import assert from 'node:assert/strict';
 import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,7 +17,8 @@ before(() => {
   const binaries = readdirSync(root).filter((name) => name.endsWith('.node'));
   assert.ok(binaries.length > 0, 'the addon is not built: run "npm run build"');
   for (const name of ['package.json', 'loader.cjs', ...binaries]) copyFileSync(join(root, name), join(target, name));
-  for (const name of ['smoke.mjs', 'network.mjs']) copyFileSync(new URL(name, import.meta.url), join(folder, name));
+  for (const name of ['smoke.mjs', 'network.mjs', 'fault-proxy.mjs'])
+    copyFileSync(new URL(name, import.meta.url), join(folder, name));
   writeFileSync(
     join(folder, 'package.json'),
     JSON.stringify({ type: 'module', dependencies: { '@alkdev/pubsub-native': '*' } }),
@@ -41,6 +42,18 @@ inEachRuntime('hub and spoke', permissions, async (start) => {
 
 inEachRuntime('a network with a cut', permissions, (start) =>
   prints(start, 'network.mjs', { heard: ['before', 'after'], topics: ['chat:1'], spoke: 'closed', hub: 'closed' }),
+);
+
+// The proxy has no part in the addon and opens its own sockets.
+inEachRuntime('the fault proxy', [...permissions, '--allow-net=127.0.0.1'], (start) =>
+  prints(start, 'fault-proxy.mjs', {
+    cut: ['FIN', 'FIN'],
+    reset: ['ECONNRESET', 'ECONNRESET'],
+    stalled: { isPushedBack: true, came: 0 },
+    delayed: '0123456789',
+    halfClosed: '0123456789!',
+    refused: 'ECONNRESET',
+  }),
 );
 
 /** The script prints this one object and ends by itself. */

@@ -1,7 +1,15 @@
-// What must compile and what must not: the network for tests. Checked by tsc, never run.
+// What must compile and what must not: the network and the proxy for tests. Checked by tsc, never run.
 
+import { createWebSocketServerEventTarget } from '../../ts/event-target-websocket-server.js';
 import type { EventsOf, NativeTarget } from '../../ts/index.js';
-import { createNetwork, type HubEventTarget, type Network } from '../../ts/testing.js';
+import {
+  createFaultProxy,
+  createNetwork,
+  type FaultProxy,
+  type FaultProxyStats,
+  type HubEventTarget,
+  type Network,
+} from '../../ts/testing.js';
 
 interface Events {
   'chat.msg': { n: number };
@@ -39,3 +47,19 @@ network.hub('other', { listen: { port: 0 } });
 network.spoke('c');
 // @ts-expect-error: no such option
 createNetwork({ seeds: 1 });
+
+const listening = createWebSocketServerEventTarget({ listen: { port: 0 } });
+const proxy: FaultProxy = createFaultProxy({ to: { port: 1 }, seed: 7 });
+if (listening.address !== null) createFaultProxy({ to: listening.address });
+const acted: number = proxy.cut() + proxy.reset() + proxy.stall('up') + proxy.resume() + proxy.halfClose('down');
+const stats: FaultProxyStats =
+  proxy.delay(5, { jitterMs: 5, direction: 'both' }) > acted ? proxy.stats() : proxy.stats();
+const disposable: AsyncDisposable = proxy.unref();
+
+// @ts-expect-error: a destination is needed
+createFaultProxy({});
+// @ts-expect-error: nothing can be half-closed both ways
+proxy.halfClose('both');
+// @ts-expect-error: counters are read-only
+stats.cut = 1;
+void disposable;

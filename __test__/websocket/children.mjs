@@ -7,17 +7,24 @@ function fixturePath(name) {
   return fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
 }
 
-/** A child that talks: `say` and `told`. Ended with the test. */
+/** Starts a process that may have so many files open, by a shell whose limit it inherits. IPC passes through. */
+function forkLimited(descriptors, path, args) {
+  const command = ['-c', `ulimit -n ${descriptors} && exec "$0" "$@"`, process.execPath, path, ...args];
+  return spawn('/bin/sh', command, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+}
+
+/** A child that talks: `say` and `told`. Ended with the test. `fixture` is a name, or `{ fixture, descriptors }`. */
 export class Child {
   /** What the child said. */
   log = new Log();
   #process;
 
   constructor(t, fixture, ...args) {
-    this.#process = fork(fixturePath(fixture), args.map(String), {
-      execArgv: [],
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    });
+    const texts = args.map(String);
+    this.#process =
+      typeof fixture === 'string'
+        ? fork(fixturePath(fixture), texts, { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+        : forkLimited(fixture.descriptors, fixturePath(fixture.fixture), texts);
     this.#process.on('message', (message) => this.log.push(message));
     this.exited = new Promise((resolve) => this.#process.on('exit', (code, signal) => resolve(signal ?? code)));
     this.exited.then((how) => this.log.push({ kind: 'exited', how }));
@@ -27,8 +34,16 @@ export class Child {
     });
   }
 
+  get pid() {
+    return this.#process.pid;
+  }
+
   say(message) {
     this.#process.send(message);
+  }
+
+  kill(signal) {
+    this.#process.kill(signal);
   }
 
   /** The first message of this kind; fails at once when the child is gone without it. */

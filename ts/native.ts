@@ -4,11 +4,13 @@
 
 import { createRequire } from 'node:module';
 import type {
+  NativeBusOptions,
   NativeClientOptions,
   NativeHubOptions,
   NativeHubPort,
   NativeListenOptions,
   NativeNetwork,
+  NativePort,
   NativeSpokeOptions,
   NativeSpokePort,
 } from './port.js';
@@ -22,6 +24,7 @@ export interface NativeHub extends NativeHubPort {
 interface Binding {
   readonly NativeHub: new (options: NativeHubOptions) => NativeHub;
   readonly NativeMemoryNetwork: new (seed: number) => NativeNetwork;
+  processBus(name: string, options: NativeBusOptions): NativePort;
   webSocketSpoke(options: NativeSpokeOptions, client: NativeClientOptions): NativeSpokePort;
   memorySpoke(options: NativeSpokeOptions, network: NativeNetwork, name: string, hubName: string): NativeSpokePort;
 }
@@ -31,4 +34,5 @@ const binding = createRequire(import.meta.url)('../loader.cjs') as Binding;
 export const NativeHub: Binding['NativeHub'] = binding.NativeHub;
 export const NativeMemoryNetwork: Binding['NativeMemoryNetwork'] = binding.NativeMemoryNetwork;
 export const memorySpoke: Binding['memorySpoke'] = binding.memorySpoke;
+export const processBus: Binding['processBus'] = binding.processBus;
 export const webSocketSpoke: Binding['webSocketSpoke'] = binding.webSocketSpoke;

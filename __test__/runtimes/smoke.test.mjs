@@ -17,7 +17,8 @@ before(() => {
   const binaries = readdirSync(root).filter((name) => name.endsWith('.node'));
   assert.ok(binaries.length > 0, 'the addon is not built: run "npm run build"');
   for (const name of ['package.json', 'loader.cjs', ...binaries]) copyFileSync(join(root, name), join(target, name));
-  for (const name of ['smoke.mjs', 'network.mjs']) copyFileSync(new URL(name, import.meta.url), join(folder, name));
+  for (const name of ['smoke.mjs', 'network.mjs', 'threads.mjs', 'threads-worker.mjs'])
+    copyFileSync(new URL(name, import.meta.url), join(folder, name));
   writeFileSync(
     join(folder, 'package.json'),
     JSON.stringify({ type: 'module', dependencies: { '@alkdev/pubsub-native': '*' } }),
@@ -42,6 +43,14 @@ inEachRuntime('hub and spoke', permissions, async (start) => {
 inEachRuntime('a network with a cut', permissions, (start) =>
   prints(start, 'network.mjs', { heard: ['before', 'after'], topics: ['chat:1'], spoke: 'closed', hub: 'closed' }),
 );
+
+/** Deno reads the script of a worker only where it may read. */
+inEachRuntime('threads', [...permissions, '--allow-read=.'], (start, t) => {
+  const payload = { text: 'gr\u00fc\u00df dich \u{1f600}' };
+  const kind = { answer: payload, news: payload, code: 1006 };
+  const web = t.name.endsWith('Node.js') ? {} : { web: kind };
+  return prints(start, 'threads.mjs', { outside: 'ERR_NOT_A_WORKER', threads: kind, ...web });
+});
 
 /** The script prints this one object and ends by itself. */
 async function prints(start, script, expected) {

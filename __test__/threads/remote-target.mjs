@@ -29,7 +29,8 @@ class RemoteTarget extends Base {
   call(name, ...args) {
     Atomics.store(this.#flag, 0, 0);
     this.#control.postMessage({ call: name, args });
-    Atomics.wait(this.#flag, 0, 0);
+    // Again and again: a notification may be that of the call before.
+    while (Atomics.load(this.#flag, 0) === 0) Atomics.wait(this.#flag, 0, 0);
     for (;;) {
       const { message } = receiveMessageOnPort(this.#control);
       if (!('reply' in message)) {

@@ -320,7 +320,8 @@ export class WorkerTarget extends TransportTarget {
   // ---- The other end ----
 
   #begin(): void {
-    if (this.isOver) return;
+    // A target that is being closed still says hello for what waits.
+    if (this.state === 'closed' || (this.isOver && this.#queue.length === 0)) return;
     this.#hasBegun = true;
     this.#greet();
   }
@@ -336,9 +337,11 @@ export class WorkerTarget extends TransportTarget {
     if (this.state === 'closed') return;
     if (type.startsWith('__')) return this.#obey(type, Object(payload));
     this.#counters.received++;
-    const topic = `${type}:${id}`;
-    if (this.isOver || !this.emitEnvelope(topic, type, id, payload)) this.#counters.unwanted++;
-    this.#give(_cost);
+    // From an end that has said nothing yet: a plain one, or, with a cost, what was on its way to a target that was closed before this one.
+    const isStale = this.#peer === undefined && _cost !== undefined;
+    const isHeard = !isStale && !this.isOver && this.emitEnvelope(`${type}:${id}`, type, id, payload);
+    if (!isHeard) this.#counters.unwanted++;
+    if (!isStale) this.#give(_cost);
   }
 
   #obey(type: string, payload: Partial<Record<string, unknown>>): void {
@@ -353,7 +356,7 @@ export class WorkerTarget extends TransportTarget {
       case '__subscribe':
         return this.#serve(this.#peer, payload);
       case '__unsubscribe':
-        return this.#peer.topics.delete(String(payload['topic']));
+        return this.#peer.topics.delete(String(payload.topic));
       case '__subscribed':
         return this.#acknowledge(payload);
       case '__credit':
@@ -493,8 +496,13 @@ export class WorkerTarget extends TransportTarget {
     if (!('cause' in end) && dropped === 0) return this.ended({ code, reason });
     const lost = dropped > 0 ? `; ${dropped} event(s) were not acknowledged` : '';
     const options = { ...(dropped > 0 ? { dropped } : {}), ...(end.cause === undefined ? {} : { cause: end.cause }) };
-    const error = new PubSubError('ERR_CONNECTION_LOST', `${reason}${lost}; make a new worker and a new target`, options);
-    this.raise(error);
+    const error = new PubSubError(
+      'ERR_CONNECTION_LOST',
+      `${reason}${lost}; make a new worker and a new target`,
+      options,
+    );
+    // That a worker was ended is its owner's doing and no news; what was lost with it is.
+    if (dropped > 0 || end.cause !== undefined) this.raise(error);
     this.ended({ code, reason, error });
   }
 

@@ -38,9 +38,16 @@ const MAX_GAP_TOPICS: number = 1024;
 /** A program that ends never waits longer than this for a timer of ours. */
 const FOREVER_MS: number = 2 ** 31 - 1;
 
-/** What is posted: an envelope; `_cost` of events comes back as credit. */
+/** So much of what the other end posted was taken. */
+interface Credit {
+  bytes: number;
+  events: number;
+}
+
+/** What is posted: an envelope; `_cost` of events comes back as credit, with an event of the other direction or by itself. */
 interface Message extends EventEnvelope {
   readonly _cost?: number;
+  _credit?: Credit;
 }
 
 interface Subscription {
@@ -92,7 +99,7 @@ export class WorkerTarget extends TransportTarget {
   #loss: Loss | undefined;
   #untold = 0;
   #isQuiet = false;
-  #credit = { bytes: 0, events: 0 };
+  #credit: Credit = { bytes: 0, events: 0 };
   #creditTimer: ReturnType<typeof setTimeout> | undefined;
   #closing: { readonly detail: CloseDetail; readonly timer: ReturnType<typeof setTimeout> } | undefined;
   #waiters: { readonly isReached: () => boolean; readonly deferred: Deferred<void> }[] = [];
@@ -213,11 +220,15 @@ export class WorkerTarget extends TransportTarget {
     const { _cost: cost = 0 } = message;
     if (this.#postedCost > 0 && this.#postedCost + cost > WINDOW) return false;
     this.#queuedCost -= cost;
-    if (this.#post(message) && cost > 0) {
+    if (this.#credit.events > 0) message._credit = this.#takeOwnCredit();
+    const isPosted = this.#post(message);
+    if (isPosted && cost > 0) {
       this.#postedCost += cost;
       this.#postedEvents++;
       this.#counters.sent++;
     }
+    // What was to go with it goes by itself.
+    if (!isPosted && message._credit !== undefined) this.#post(control('__credit', message._credit));
     return true;
   }
 
@@ -333,15 +344,16 @@ export class WorkerTarget extends TransportTarget {
     for (const [topic, { n }] of this.#subscriptions) this.#post(control('__subscribe', { topic, n }));
   }
 
-  #receive({ type, id, payload = null, _cost }: Message): void {
+  #receive({ type, id, payload = null, _cost, _credit }: Message): void {
     if (this.state === 'closed') return;
     if (type.startsWith('__')) return this.#obey(type, Object(payload));
     this.#counters.received++;
+    if (_credit !== undefined) this.#obey('__credit', Object(_credit));
     // From an end that has said nothing yet: a plain one, or, with a cost, what was on its way to a target that was closed before this one.
     const isStale = this.#peer === undefined && _cost !== undefined;
+    if (!isStale) this.#give(_cost);
     const isHeard = !isStale && !this.isOver && this.emitEnvelope(`${type}:${id}`, type, id, payload);
     if (!isHeard) this.#counters.unwanted++;
-    if (!isStale) this.#give(_cost);
   }
 
   #obey(type: string, payload: Partial<Record<string, unknown>>): void {
@@ -442,7 +454,7 @@ export class WorkerTarget extends TransportTarget {
 
   // ---- Credit ----
 
-  /** An event was dispatched: its sender may post as much again. */
+  /** An event was taken: its sender may post as much again. */
   #give(cost: unknown): void {
     if (!isCount(cost)) return;
     this.#credit.bytes += cost;
@@ -452,10 +464,16 @@ export class WorkerTarget extends TransportTarget {
   }
 
   #sendCredit(): void {
+    const credit = this.#takeOwnCredit();
+    if (credit.events > 0 && this.state !== 'closed') this.#post(control('__credit', credit));
+  }
+
+  #takeOwnCredit(): Credit {
     clearTimeout(this.#creditTimer);
     this.#creditTimer = undefined;
-    if (this.#credit.events > 0 && this.state !== 'closed') this.#post(control('__credit', this.#credit));
+    const credit = this.#credit;
     this.#credit = { bytes: 0, events: 0 };
+    return credit;
   }
 
   #takeCredit({ bytes, events }: Partial<Record<string, unknown>>): boolean {

@@ -22,7 +22,7 @@ function closure(file, seen = new Set()) {
   return seen;
 }
 
-for (const entry of ['index.js', 'websocket-object.js']) {
+for (const entry of ['index.js', 'websocket-object.js', 'event-target-worker.js']) {
   test(`${entry} runs in a browser: neither it nor what it imports needs Node or the addon`, () => {
     for (const file of closure(entry)) {
       assert.notEqual(file, 'native.js');

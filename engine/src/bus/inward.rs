@@ -220,8 +220,8 @@ impl Inward {
 
     fn tell(&self, missed: Missed) {
         let listened = lock(&self.topics);
-        let is_missed = |topic: &&Box<str>| missed.is_everything || missed.topics.contains(*topic);
-        let topics: Vec<Box<str>> = listened.iter().filter(is_missed).cloned().collect();
+        let is_missed = |topic: &str| missed.is_everything || missed.topics.contains(topic);
+        let topics: Vec<Box<str>> = listened.iter().filter(|topic| is_missed(topic)).cloned().collect();
         drop(listened);
         // Nobody listens any more to what is missing.
         if topics.is_empty() {

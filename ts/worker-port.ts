@@ -93,6 +93,8 @@ class EventPort implements ThreadPort {
   readonly #target: Postable;
   readonly #isHost: boolean;
   #undo: (() => void)[] = [];
+  /** What the worker threw last: where it does not go on, its end follows. */
+  #failure: unknown;
 
   constructor(target: Postable, isHost: boolean) {
     this.#target = target;
@@ -112,9 +114,9 @@ class EventPort implements ThreadPort {
     });
     this.#listen('messageerror', () => sink.unreadable());
     // Node's ports and Bun's workers say it; elsewhere nobody does.
-    this.#listen('close', (event) => sink.ended(this.#isHost ? endOf(event) : HOST_GONE));
+    this.#listen('close', (event) => sink.ended(this.#isHost ? endOf(event, this.#failure) : HOST_GONE));
     if (this.#isHost) {
-      this.#listen('error', (event) => fail(sink, event));
+      this.#listen('error', (event) => this.#fail(sink, event));
       this.#watchTerminate(sink);
     }
     // A listener holds the thread, in Node; whether ours should is the target's business.
@@ -143,6 +145,14 @@ class EventPort implements ThreadPort {
     this.#undo.push(() => {
       if (target.onmessage === shielded) target.onmessage = handler;
     });
+  }
+
+  /** Deno's workers end with what they do not catch, browsers' go on, Bun's say whether they do. */
+  #fail(sink: ThreadSink, event: unknown): void {
+    const { error, message } = event as { error?: unknown; message?: unknown };
+    this.#failure = error ?? message ?? event;
+    if ('Deno' in globalThis) sink.ended(failureOf(this.#failure));
+    else sink.failed(this.#failure);
   }
 
   /** Browsers and Deno tell nobody that a worker was terminated: its own method does. */
@@ -200,17 +210,8 @@ function errorMonitorOf(worker: Postable): string | symbol {
   return (worker.constructor as { errorMonitor?: symbol }).errorMonitor ?? 'error';
 }
 
-/** Where an uncaught error ends the worker, and where it goes on. A script that cannot be loaded is an error in both. */
-function fail(sink: ThreadSink, event: unknown): void {
-  const { error, message } = event as { error?: unknown; message?: unknown };
-  const cause = error ?? message;
-  if ('Deno' in globalThis) sink.ended(failureOf(cause));
-  else sink.failed(cause);
-}
-
 function failureOf(cause: unknown): ThreadEnd {
-  const what = cause instanceof Error ? cause.message : String(cause ?? 'an error');
-  return { code: 1011, reason: 'the worker failed', cause: cause ?? new Error(what) };
+  return { code: 1011, reason: 'the worker failed', cause };
 }
 
 function exitOf(code: number): ThreadEnd {
@@ -221,7 +222,8 @@ function exitOf(code: number): ThreadEnd {
 const HOST_GONE: ThreadEnd = { code: 1001, reason: 'the host is gone' };
 
 /** Bun's workers tell their exit code; a port has none. */
-function endOf(event: unknown): ThreadEnd {
+function endOf(event: unknown, failure: unknown): ThreadEnd {
   const { code } = event as { code?: unknown };
-  return exitOf(typeof code === 'number' ? code : 0);
+  const exit = typeof code === 'number' ? code : 0;
+  return exit !== 0 && failure !== undefined ? failureOf(failure) : exitOf(exit);
 }

@@ -1,5 +1,6 @@
 // How fast events pass between threads: the process bus and worker targets against what the platform has. `npm run bench:bus`.
-// All variants alternate in one run; figures are deliveries per second, medians over the rounds. Whoever has no flow control of its own
+// All variants alternate in one run; figures are deliveries per second and processor time of the whole process per delivery, medians over the
+// rounds. On a machine that does other things as well, the second says more. Whoever has no flow control of its own
 // gets one: a window of events, credited by the receivers, so that no variant wins by filling memory.
 
 import { cpus } from 'node:os';
@@ -9,7 +10,7 @@ import { setUpPackage } from './setup.mjs';
 
 const ROUNDS = 5;
 /** Events of one publisher in one round. */
-const EVENTS = 60_000;
+const EVENTS = 100_000;
 const VARIANTS = [
   'process bus',
   'worker target',
@@ -31,21 +32,24 @@ for (const shape of SHAPES) await compare(shape);
 
 async function compare(shape) {
   const variants = VARIANTS.filter((variant) => isPossible(variant, shape));
-  const rates = Object.fromEntries(variants.map((variant) => [variant, []]));
+  const results = Object.fromEntries(variants.map((variant) => [variant, []]));
   for (let round = -1; round < ROUNDS; round++) {
     for (const variant of variants) {
-      const rate = await once(variant, shape, round);
-      if (round >= 0) rates[variant].push(rate / 1000);
+      const result = await once(variant, shape, round);
+      if (round >= 0) results[variant].push(result);
     }
   }
-  const first = median(rates[variants[0]]);
-  console.log(`${shape.name}, thousand deliveries per second`);
+  const all = (variant, figure) => results[variant].map((result) => result[figure]);
+  const ratio = (variant, figure) => median(all(variants[0], figure)) / median(all(variant, figure));
+  console.log(`${shape.name}: thousand deliveries per second, µs of processor per delivery; median (smallest–largest)`);
   console.log(
     table(
       variants.map((variant) => ({
         variant,
-        'median (smallest–largest)': spread(rates[variant]),
-        'process bus ÷ this': (first / median(rates[variant])).toFixed(2),
+        'k/s': spread(all(variant, 'rate')),
+        µs: spread(all(variant, 'cpu'), 2),
+        'k/s, bus ÷ this': ratio(variant, 'rate').toFixed(2),
+        'µs, this ÷ bus': (1 / ratio(variant, 'cpu')).toFixed(2),
       })),
     ),
   );
@@ -84,13 +88,14 @@ async function once(variant, { name, publishers, listeners }, round) {
   const all = (word) => Promise.all(workers.map((worker) => said(worker, word)));
   await all('ready');
   const done = all('done');
-  const began = performance.now();
+  const [began, cpuBefore] = [performance.now(), process.cpuUsage()];
   for (const worker of workers) worker.postMessage({ go: true });
   await done;
-  const seconds = (performance.now() - began) / 1000;
+  const ms = performance.now() - began;
+  const { user, system } = process.cpuUsage(cpuBefore);
   await Promise.all(workers.map((worker) => worker.terminate()));
-  const deliveries = isMesh ? publishers * (publishers - 1) : publishers * listeners;
-  return (deliveries * EVENTS) / seconds;
+  const deliveries = EVENTS * (isMesh ? publishers * (publishers - 1) : publishers * listeners);
+  return { rate: deliveries / ms, cpu: (user + system) / deliveries };
 }
 
 /** A channel between any two: what postMessage needs and a bus has. */

@@ -50,7 +50,7 @@ port_methods!(NativeBus, bus, Bus::publish);
 impl NativeBus {
     /// A member of `medium` that waits for `begin`.
     pub(crate) fn at(medium: Arc<dyn Medium>, config: BusConfig) -> Self {
-        let inbox = Arc::new(Inbox::new());
+        let inbox = Arc::new(Inbox::lingering());
         let delivery = Arc::clone(&inbox) as Arc<dyn Delivery>;
         let bus = Bus::join(config, medium, delivery, runtime::handle());
         Self { port: Port::new(Arc::clone(&inbox)), shared: Arc::new(BusShared { bus, inbox }) }

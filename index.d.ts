@@ -22,6 +22,7 @@ export declare const errorCodes: {
     readonly ERR_MALFORMED: 'a message could not be understood and was skipped';
     readonly ERR_MESSAGE_TOO_LARGE: 'an event is larger than the transport carries';
     readonly ERR_NO_HELLO: 'the hub did not say hello and `peer: "native"` was asked for';
+    readonly ERR_NOT_A_WORKER: 'this thread is no worker that has a host to talk to';
     readonly ERR_NOT_IDENTIFIED: 'the peer does not know who this is';
     readonly ERR_NOT_SERIALIZABLE: 'a payload has no JSON form';
     readonly ERR_NOT_SUBSCRIBED: 'nobody listens to the topic on this target';
@@ -548,13 +549,46 @@ export interface Acknowledgement {
     readonly acknowledged: boolean;
 }
 
-// ==== @alkdev/pubsub-native/event-target-websocket-client =========================================================================
+// ==== @alkdev/pubsub-native/event-target-process ==================================================================================
+
+export interface ProcessEventTargetOptions extends QueueOptions {
+    /** Closes the target when it is aborted. */
+    readonly signal?: AbortSignal;
+    /** Own listeners hear what is dispatched here. Default false. */
+    readonly echo?: boolean;
+    /** Bytes published here that may wait for slow members before `drain()` waits. Default 1 048 576. */
+    readonly maxBufferedAmount?: number;
+    /** Bytes that may wait for this target while its thread is busy. Default 64 MiB. */
+    readonly maxPendingBytes?: number;
+    readonly limits?: Pick<Limits, 'maxMessageBytes' | 'maxTopicBytes'>;
+}
+
+/**
+ * Makes a member of the bus of this process that has this name. What one member dispatches reaches the listeners of all others, in
+ * whatever thread they are.
+ *
+ * ```js
+ * const bus = createProcessEventTarget('jobs');
+ * bus.addEventListener('job.done:7', (event) => console.log(event.detail.payload));
+ * ```
+ */
+export declare function createProcessEventTarget<TEvent extends TypedEvent = AnyEvent>(name: string, options?: ProcessEventTargetOptions): NativeTarget<TEvent>;
+
+// Not exported, named by the declarations above:
+
+/** Bounds of the queues of a target. */
+interface QueueOptions {
+    /** Bytes that may wait for one connection (a spoke: while it is down). Default 1 048 576. */
+    readonly maxBufferedAmount?: number;
+    /** Bytes dispatched and not yet handed to a connection. Default 64 MiB. */
+    readonly maxPendingBytes?: number;
+}
 
 /** The part of the standard `WebSocket` class that is needed. */
 export type WebSocketClass = new (url: string, protocols?: string[]) => WebSocketLike;
 
 /** What one peer may cost. */
-export interface Limits {
+interface Limits {
     /** Largest message in bytes, both ways. Default 1 MiB, at most 64 MiB. */
     readonly maxMessageBytes?: number;
     /** Longest topic in bytes of UTF-8. Default 1024. */
@@ -567,14 +601,43 @@ export interface Limits {
     readonly maxMalformed?: number;
 }
 
-/** Bounds of the queues of a target. */
-export interface QueueOptions {
-    /** Bytes that may wait for one connection (a spoke: while it is down). Default 1 048 576. */
+// ==== @alkdev/pubsub-native/event-target-worker ===================================================================================
+
+/** A `Worker` of any runtime, as its host sees it. */
+export interface WorkerLike {
+    postMessage(message: unknown): void;
+}
+
+export interface WorkerEventTargetOptions {
+    /** Closes the target, not the worker, when it is aborted. */
+    readonly signal?: AbortSignal;
+    /** Own listeners hear what is dispatched here. Default false. */
+    readonly echo?: boolean;
+    /** Characters that may wait before the other end is there; below half of it, `drain()` resolves. Default 1 048 576. */
     readonly maxBufferedAmount?: number;
-    /** Bytes dispatched and not yet handed to a connection. Default 64 MiB. */
+    /** Characters that may wait for the other thread. Default 64 MiB. */
     readonly maxPendingBytes?: number;
 }
 
+/**
+ * Makes the host's end of a worker: Node's `worker_threads`, Deno's, Bun's or a browser's `Worker`. The worker stays yours.
+ *
+ * ```js
+ * const worker = new Worker(new URL('worker.mjs', import.meta.url));
+ * const target = createWorkerHostEventTarget(worker);
+ * target.addEventListener('job.done:7', (event) => console.log(event.detail.payload));
+ * await target.ready('job.done:7');
+ * ```
+ */
+export declare function createWorkerHostEventTarget<TEvent extends TypedEvent = AnyEvent>(worker: WorkerLike, options?: WorkerEventTargetOptions): NativeTarget<TEvent>;
+
+/** Makes the worker's end, in the worker. Throws `ERR_NOT_A_WORKER` anywhere else. */
+export declare function createWorkerThreadEventTarget<TEvent extends TypedEvent = AnyEvent>(options?: WorkerEventTargetOptions): NativeTarget<TEvent>;
+
+// ==== @alkdev/pubsub-native/event-target-websocket-client =========================================================================
+
+export { Limits }; // see @alkdev/pubsub-native/event-target-process
+export { QueueOptions }; // see @alkdev/pubsub-native/event-target-process
 /** PEM text, the bytes of it, or the path of a file that holds it. */
 export type Pem = string | Uint8Array;
 
@@ -832,8 +895,8 @@ export interface HubLifeCycleEvents extends LifeCycleEvents {
     };
 }
 
-export { Limits }; // see @alkdev/pubsub-native/event-target-websocket-client
-export { QueueOptions }; // see @alkdev/pubsub-native/event-target-websocket-client
+export { Limits }; // see @alkdev/pubsub-native/event-target-process
+export { QueueOptions }; // see @alkdev/pubsub-native/event-target-process
 export { Pem }; // see @alkdev/pubsub-native/event-target-websocket-client
 export interface NativeAddress {
     readonly host: string;

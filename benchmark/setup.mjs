@@ -11,15 +11,21 @@ const folder = fromRoot('target/bench-package');
 
 /** Builds what is missing and returns what the benchmarks import. */
 export async function setUp() {
+  setUpPackage();
+  run('cargo', ['build', '--release', '-p', 'alkpubsub-engine', '--example', 'load'], { quiet: true });
+  return importAll();
+}
+
+/** Builds the copy of the package and returns its folder. */
+export function setUpPackage() {
   installPackages();
   mkdirSync(folder, { recursive: true });
   buildAddon({ release: true, features: ['bench'], folder });
   buildTypeScript();
-  run('cargo', ['build', '--release', '-p', 'alkpubsub-engine', '--example', 'load'], { quiet: true });
   rmSync(`${folder}/dist`, { recursive: true, force: true });
   cpSync(fromRoot('dist'), `${folder}/dist`, { recursive: true });
   for (const file of ['package.json', 'loader.cjs']) copyFileSync(fromRoot(file), `${folder}/${file}`);
-  return importAll();
+  return folder;
 }
 
 /** The load client, see engine/examples/load.rs. */

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use alkpubsub_engine::bus::BusConfig;
 use alkpubsub_engine::hub::{HubConfig, Judgement};
 use alkpubsub_engine::link::{Destination, Refusal};
 use alkpubsub_engine::model::{Allowed, Grants, Limits};
@@ -127,18 +128,36 @@ pub(crate) struct SpokeOptions {
     pub max_pending_bytes: Option<f64>,
 }
 
-/// The limits that both kinds of options carry.
+/// Options of a bus, whatever its medium.
+#[napi(object)]
+pub(crate) struct BusOptions {
+    pub max_message_bytes: Option<f64>,
+    pub max_topic_bytes: Option<f64>,
+    pub max_buffered_amount: Option<f64>,
+    pub max_pending_bytes: Option<f64>,
+}
+
+/// The limits of messages, which all options carry.
+macro_rules! message_limits {
+    ($options:expr, $defaults:expr) => {
+        Limits {
+            max_message_bytes: bytes($options.max_message_bytes, $defaults.max_message_bytes)
+                .min(Limits::HARD_MAX_MESSAGE_BYTES),
+            max_topic_bytes: bytes($options.max_topic_bytes, $defaults.max_topic_bytes),
+            ..$defaults
+        }
+    };
+}
+
+/// The limits that options of hubs and spokes carry.
 macro_rules! limits {
     ($options:expr) => {{
         let defaults = Limits::default();
         Limits {
-            max_message_bytes: bytes($options.max_message_bytes, defaults.max_message_bytes)
-                .min(Limits::HARD_MAX_MESSAGE_BYTES),
-            max_topic_bytes: bytes($options.max_topic_bytes, defaults.max_topic_bytes),
             max_malformed_per_minute: times($options.max_malformed, defaults.max_malformed_per_minute),
             handshake: millis($options.handshake_ms, defaults.handshake),
             heartbeat: millis($options.heartbeat_ms, defaults.heartbeat),
-            ..defaults
+            ..message_limits!($options, defaults)
         }
     }};
 }
@@ -234,6 +253,17 @@ impl SpokeOptions {
             initial: self.reconnect_initial.unwrap_or(defaults.initial),
             min_delay: millis(self.min_delay_ms, defaults.min_delay),
             max_delay: millis(self.max_delay_ms, defaults.max_delay),
+        }
+    }
+}
+
+impl BusOptions {
+    pub(crate) fn bus_config(&self) -> BusConfig {
+        let defaults = BusConfig::default();
+        BusConfig {
+            max_buffered: bytes(self.max_buffered_amount, defaults.max_buffered),
+            max_pending: bytes(self.max_pending_bytes, defaults.max_pending),
+            limits: message_limits!(self, defaults.limits),
         }
     }
 }

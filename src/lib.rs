@@ -2,6 +2,7 @@
 
 #[cfg(feature = "bench")]
 mod bench;
+mod bus;
 mod convert;
 mod error;
 mod hub;
@@ -9,6 +10,7 @@ mod inbox;
 mod memory;
 mod notice;
 mod port;
+mod process;
 mod publisher;
 mod runtime;
 mod spoke;

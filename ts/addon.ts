@@ -3,11 +3,13 @@
 
 import { createRequire } from 'node:module';
 import type {
+  NativeBusOptions,
   NativeClientOptions,
   NativeHubOptions,
   NativeHubPort,
   NativeListenOptions,
   NativeNetwork,
+  NativePort,
   NativeSpokeOptions,
   NativeSpokePort,
 } from './port.js';
@@ -21,6 +23,7 @@ export interface NativeHub extends NativeHubPort {
 export interface Binding {
   readonly NativeHub: new (options: NativeHubOptions) => NativeHub;
   readonly NativeMemoryNetwork: new (seed: number) => NativeNetwork;
+  processBus(name: string, options: NativeBusOptions): NativePort;
   webSocketSpoke(options: NativeSpokeOptions, client: NativeClientOptions): NativeSpokePort;
   memorySpoke(options: NativeSpokeOptions, network: NativeNetwork, name: string, hubName: string): NativeSpokePort;
 }

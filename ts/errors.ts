@@ -21,6 +21,7 @@ export const errorCodes = {
   ERR_MALFORMED: 'a message could not be understood and was skipped',
   ERR_MESSAGE_TOO_LARGE: 'an event is larger than the transport carries',
   ERR_NO_HELLO: 'the hub did not say hello and `peer: "native"` was asked for',
+  ERR_NOT_A_WORKER: 'this thread is no worker that has a host to talk to',
   ERR_NOT_IDENTIFIED: 'the peer does not know who this is',
   ERR_NOT_SERIALIZABLE: 'a payload has no JSON form',
   ERR_NOT_SUBSCRIBED: 'nobody listens to the topic on this target',

@@ -19,6 +19,11 @@ export function hold(target: object): void {
   timer ??= setInterval(() => {}, FOREVER_MS);
 }
 
+/** `target` opened and does not keep the process alive. */
+export function keep(target: object): void {
+  open.add(target);
+}
+
 /** `target` stays open but no longer keeps the process alive. */
 export function release(target: object): void {
   holders.delete(target);

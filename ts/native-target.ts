@@ -5,7 +5,7 @@
 
 import { PubSubError } from './errors.js';
 import { Inbox } from './inbox.js';
-import { forget, hold, isOpen, release } from './keep-alive.js';
+import { forget, hold, isOpen, keep, release } from './keep-alive.js';
 import type { Closing, ReadyOptions } from './life-cycle.js';
 import { closedError, notSubscribed } from './life-cycle.js';
 import { type Exit, Outbox } from './outbox.js';
@@ -17,6 +17,8 @@ import { type Acknowledgement, Waiters } from './waiting.js';
 export interface PortTargetOptions {
   /** Own listeners hear what is dispatched here. Default false. */
   readonly echo?: boolean | undefined;
+  /** False: the subclass decides when the open target holds the process. */
+  readonly holds?: boolean;
 }
 
 export class PortTarget extends TransportTarget {
@@ -31,7 +33,8 @@ export class PortTarget extends TransportTarget {
     this.#port = port;
     this.#echo = options.echo === true;
     this.#outbox = new Outbox((type, id) => port.intern(type, id));
-    hold(this);
+    if (options.holds === false) keep(this);
+    else hold(this);
     new Inbox(port, {
       event: (topic, type, id, payload, connection) => this.receive(topic, type, id, payload, connection),
       notice: (notice) => this.notice(notice),

@@ -11,3 +11,4 @@ if (addon === undefined) throw unavailable;
 export const NativeHub: Binding['NativeHub'] = addon.NativeHub;
 export const NativeMemoryNetwork: Binding['NativeMemoryNetwork'] = addon.NativeMemoryNetwork;
 export const memorySpoke: Binding['memorySpoke'] = addon.memorySpoke;
+export const processBus: Binding['processBus'] = addon.processBus;

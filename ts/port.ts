@@ -183,6 +183,12 @@ export interface NativeLimits {
   readonly maxPendingBytes?: number;
 }
 
+/** Options of a bus; what is left out has the engine's default. */
+export type NativeBusOptions = Pick<
+  NativeLimits,
+  'maxMessageBytes' | 'maxTopicBytes' | 'maxBufferedAmount' | 'maxPendingBytes'
+>;
+
 /** Where a hub listens for WebSocket connections. */
 export interface NativeListenOptions {
   readonly host?: string;

@@ -22,7 +22,12 @@ function closure(file, seen = new Set()) {
   return seen;
 }
 
-for (const entry of ['index.js', 'websocket-object.js', 'browser/event-target-websocket-client.js']) {
+for (const entry of [
+  'index.js',
+  'websocket-object.js',
+  'browser/event-target-websocket-client.js',
+  'event-target-worker.js',
+]) {
   test(`${entry} runs in a browser: neither it nor what it imports needs Node or the addon`, () => {
     for (const file of closure(entry)) {
       assert(!['addon.js', 'native.js'].includes(file), `${entry} reaches ${file}`);

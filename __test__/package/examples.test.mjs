@@ -17,6 +17,7 @@ const pages = {
   'docs/schemas.md': true,
   'docs/errors.md': true,
   'docs/protocol.md': true,
+  'docs/workers.md': false,
   'README.md': false,
 };
 

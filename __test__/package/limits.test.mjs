@@ -43,7 +43,8 @@ test('defaults in the comments of ts/ are those of the table', () => {
   const documented = new Map(rows.map(({ limit, value }) => [/^`(?:\w+\.)?(\w+)`/.exec(limit)?.[1], Number(value)]));
   let compared = 0;
   const files = ['limits', 'hub-options', 'spoke-options', 'websocket-object', 'subscription'];
-  for (const file of [...files, 'operators/group-by', 'operators/select']) {
+  const threads = ['event-target-process', 'event-target-worker'];
+  for (const file of [...files, ...threads, 'operators/group-by', 'operators/select']) {
     const comments = read(`ts/${file}.ts`).matchAll(/Default (\d+(?: \d{3})*)( MiB)?[^*]*\*\/\s+readonly (\w+)\?/g);
     for (const [, digits, mebi, option] of comments) {
       if (!documented.has(option)) continue;

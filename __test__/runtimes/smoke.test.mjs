@@ -17,7 +17,7 @@ before(() => {
   const binaries = readdirSync(root).filter((name) => name.endsWith('.node'));
   assert.ok(binaries.length > 0, 'the addon is not built: run "npm run build"');
   for (const name of ['package.json', 'loader.cjs', ...binaries]) copyFileSync(join(root, name), join(target, name));
-  for (const name of ['smoke.mjs', 'network.mjs', 'fault-proxy.mjs'])
+  for (const name of ['smoke.mjs', 'network.mjs', 'fault-proxy.mjs', 'threads.mjs', 'threads-worker.mjs'])
     copyFileSync(new URL(name, import.meta.url), join(folder, name));
   writeFileSync(
     join(folder, 'package.json'),
@@ -55,6 +55,14 @@ inEachRuntime('the fault proxy', [...permissions, '--allow-net=127.0.0.1'], (sta
     refused: 'ECONNRESET',
   }),
 );
+
+/** Deno reads the script of a worker only where it may read. */
+inEachRuntime('threads', [...permissions, '--allow-read=.'], (start, t) => {
+  const payload = { text: 'gr\u00fc\u00df dich \u{1f600}' };
+  const kind = { answer: payload, news: payload, code: 1006 };
+  const web = t.name.endsWith('Node.js') ? {} : { web: kind };
+  return prints(start, 'threads.mjs', { outside: 'ERR_NOT_A_WORKER', threads: kind, ...web });
+});
 
 /** The script prints this one object and ends by itself. */
 async function prints(start, script, expected) {

@@ -1,9 +1,10 @@
 //! Typed events between processes: hubs, spokes and the transports between them.
 //!
 //! Rooms, from the inside out: `model` and `wire` say what an event is and how it lies on the wire, `route` decides who gets it and
-//! what happens when it is too much, `link` is the port that every transport fills, `hub` and `spoke` put links to work, `delivery` is
+//! what happens when it is too much, `link` has the ports that transports fill, `hub`, `spoke` and `bus` put them to work, `delivery` is
 //! the port towards the application. `model`, `wire` and `route` know no clock, no socket and no task.
 
+pub mod bus;
 pub mod delivery;
 pub mod hub;
 pub mod link;

@@ -1,7 +1,9 @@
-//! Transports: each makes links and knows the wire, none knows another, or who is subscribed to what.
+//! Transports: each makes links or is a medium, and knows the wire, none knows another, or who is subscribed to what.
 
 #[cfg(feature = "memory")]
 pub mod memory;
+#[cfg(feature = "process")]
+pub mod process;
 #[cfg(any(feature = "memory", feature = "websocket"))]
 mod stream;
 #[cfg(feature = "websocket")]

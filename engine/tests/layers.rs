@@ -110,14 +110,14 @@ fn model_wire_and_route_import_each_other_and_nothing_else() {
 }
 
 #[test]
-fn the_port_of_links_knows_the_model_and_the_wire() {
+fn the_ports_of_transports_know_the_model_and_the_wire() {
     only_imports("link", &["model", "wire"]);
     only_imports("delivery", &["model", "link"]);
 }
 
 #[test]
 fn a_transport_knows_links_and_the_wire_but_neither_routing_nor_targets() {
-    let forbidden = ["crate::hub", "crate::spoke", "crate::route", "crate::delivery", "crate::inbound"];
+    let forbidden = ["crate::hub", "crate::spoke", "crate::bus", "crate::route", "crate::delivery", "crate::inbound"];
     never_names(&["transport"], &forbidden);
 }
 
@@ -135,24 +135,26 @@ fn a_transport_does_not_know_another() {
                 source.path
             );
         }
-        let other = if own == "memory" { "websocket" } else { "memory" };
-        let names_other = source.code.contains(&format!("{other}::"));
-        assert!(!names_other, "{} names {other}", source.path);
+        for other in ["memory", "process", "websocket"].iter().filter(|other| **other != own) {
+            let names_other = source.code.contains(&format!("{other}::"));
+            assert!(!names_other, "{} names {other}", source.path);
+        }
     }
 }
 
 #[test]
-fn hub_and_spoke_do_not_know_which_transport_carries_them() {
+fn hub_spoke_and_bus_do_not_know_which_transport_carries_them() {
     let forbidden =
         ["transport::", "crate::transport", "websocket::", "tungstenite", "rustls", "tokio::net", "httparse", "http::"];
-    let rooms = ["hub", "spoke", "link", "inbound", "mailbox", "meter", "delivery"];
+    let rooms = ["hub", "spoke", "bus", "link", "inbound", "mailbox", "meter", "delivery"];
     never_names(&rooms, &forbidden);
 }
 
 #[test]
-fn hub_and_spoke_do_not_know_each_other() {
-    never_names(&["hub"], &["crate::spoke"]);
-    never_names(&["spoke"], &["crate::hub"]);
+fn hub_spoke_and_bus_do_not_know_each_other() {
+    never_names(&["hub"], &["crate::spoke", "crate::bus"]);
+    never_names(&["spoke"], &["crate::hub", "crate::bus"]);
+    never_names(&["bus"], &["crate::hub", "crate::spoke"]);
 }
 
 #[test]

@@ -115,6 +115,18 @@ impl Prefix {
         &self.text[..self.topic_len]
     }
 
+    /// The type.
+    #[must_use]
+    pub fn type_(&self) -> &str {
+        &self.text[..self.type_len]
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.text[self.type_len + 1..self.topic_len]
+    }
+
     /// Bytes of `type:id`.
     #[must_use]
     pub fn topic_len(&self) -> usize {
@@ -150,5 +162,6 @@ mod tests {
         let span = EventSpan::write_prefixed(&mut by_prefix, &prefix, "null");
         assert_eq!(by_name, by_prefix);
         assert_eq!(span.body_len(), prefix.body_len(4));
+        assert_eq!((prefix.type_(), prefix.id()), ("chat\"", "r\u{1}"));
     }
 }

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use alkpubsub_engine::hub::Hub;
 use alkpubsub_engine::link::Peer;
 use alkpubsub_engine::model::CloseReason;
 use alkpubsub_engine::transport::carried::{Carrier, Fed, Load, MAX_LOAD_ITEMS, Task, split_messages};
@@ -38,7 +37,7 @@ impl Door {
 
 /// Numbers before the first item of a load: how many there are, and whether more loads wait.
 const LOAD_HEAD: usize = 2;
-/// Numbers per item: side, task, first, end, close code.
+/// Numbers per item: side, task, first, end, and bytes or close code.
 const LOAD_ITEM: usize = 5;
 /// Tasks; the order of ts/port.ts.
 const SEND: u32 = 0;
@@ -188,17 +187,17 @@ impl NativeHub {
         let mut texts = Texts::default();
         let mut last = (0..0, 0..0);
         for (slot, (id, task)) in items(meta, &load) {
-            let (range, code) = match task {
+            let (range, extra) = match task {
                 Task::Send(bytes) => {
                     if *bytes != last.0 {
                         last = (bytes.clone(), texts.add(&load.bytes[bytes.clone()]));
                     }
-                    (last.1.clone(), 0)
+                    (last.1.clone(), bytes.len() as u32)
                 }
-                Task::End(CloseReason { code, reason }) => (texts.push(reason), code.0),
+                Task::End(CloseReason { code, reason }) => (texts.push(reason), code.0.into()),
                 _ => (0..0, 0),
             };
-            slot.copy_from_slice(&[*id, kind_of(task), range.start, range.end, code.into()]);
+            slot.copy_from_slice(&[*id, kind_of(task), range.start, range.end, extra]);
         }
         Ok(texts.into_text())
     }

@@ -4,6 +4,7 @@
 import { createRequire } from 'node:module';
 import type {
   NativeClientOptions,
+  NativeDoor,
   NativeHubOptions,
   NativeHubPort,
   NativeListenOptions,
@@ -13,7 +14,7 @@ import type {
 } from './port.js';
 
 /** A hub before `begin`: what makes its links is added to it. */
-export interface NativeHub extends NativeHubPort {
+export interface NativeHub extends NativeHubPort, NativeDoor {
   listenWebSocket(options: NativeListenOptions): void;
   joinMemory(network: NativeNetwork, name: string): void;
 }

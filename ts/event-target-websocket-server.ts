@@ -8,6 +8,7 @@ import type { WebSocketHubEventTarget } from './websocket-hub.js';
 import { type WebSocketOptions, webSocketOptionNames } from './websocket-options.js';
 
 export type { Admission, Admitted, Authorize, Grants, PeerInfo } from './authorize.js';
+export type { ConnectionOptions, ForeignRequest, ForeignWebSocket, WebSocketFeed } from './carried-sockets.js';
 export type { Connection } from './connection.js';
 export type { HubLimits, HubOptions } from './hub-options.js';
 export type { DisconnectionDetail, HubCallbacks, HubEventTarget, HubLifeCycleEvents } from './hub-target.js';
@@ -15,8 +16,8 @@ export type { Limits, QueueOptions } from './limits.js';
 export type { Pem } from './pem.js';
 export type { NativeAddress } from './port.js';
 export type {
-  AttachOptions,
   Attachment,
+  AttachOptions,
   UpgradeListener,
   UpgradeOptions,
   UpgradeRequest,
@@ -45,5 +46,8 @@ export function createWebSocketServerEventTarget<TEvent extends TypedEvent = Any
 ): WebSocketHubEventTarget<TEvent> {
   checkNames(options, [...hubOptionNames, ...webSocketOptionNames]);
   const { listen, tls, anyone, allowedHosts, allowedOrigins, ...common } = options;
-  return createHub<TEvent>({ ...common, websocket: given({ listen, tls, anyone, allowedHosts, allowedOrigins }) as WebSocketOptions });
+  return createHub<TEvent>({
+    ...common,
+    websocket: given({ listen, tls, anyone, allowedHosts, allowedOrigins }) as WebSocketOptions,
+  });
 }

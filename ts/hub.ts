@@ -8,10 +8,11 @@ import { type WebSocketHubEventTarget, WebSocketHubTarget } from './websocket-hu
 import { readDoor, readListenOptions, type WebSocketOptions, webSocketOptionNames } from './websocket-options.js';
 
 export type { Admission, Admitted, Authorize, Grants, PeerInfo } from './authorize.js';
+export type { ConnectionOptions, ForeignRequest, ForeignWebSocket, WebSocketFeed } from './carried-sockets.js';
 export type { Connection } from './connection.js';
 export type { HubLimits, HubOptions } from './hub-options.js';
 export type { DisconnectionDetail, HubCallbacks, HubEventTarget, HubLifeCycleEvents } from './hub-target.js';
-export type { AttachOptions, Attachment, UpgradeOptions } from './upgrades.js';
+export type { Attachment, AttachOptions, UpgradeOptions } from './upgrades.js';
 export type { WebSocketHubEventTarget } from './websocket-hub.js';
 export type { ListenOptions, ServerTlsOptions, WebSocketOptions } from './websocket-options.js';
 

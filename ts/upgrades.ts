@@ -156,7 +156,11 @@ function isDescriptor(fd: unknown): fd is number {
 }
 
 /** The request as it was on the wire, and what came behind it: the engine reads it as it reads its own. */
-function requestBytes({ method, url, httpVersion, rawHeaders }: UpgradeRequest, head: Uint8Array, rest: unknown): Buffer {
+function requestBytes(
+  { method, url, httpVersion, rawHeaders }: UpgradeRequest,
+  head: Uint8Array,
+  rest: unknown,
+): Buffer {
   let text = `${method ?? 'GET'} ${url ?? '/'} HTTP/${httpVersion}\r\n`;
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) text += `${rawHeaders[i]}: ${rawHeaders[i + 1]}\r\n`;
   const parts = [Buffer.from(`${text}\r\n`, 'latin1'), head];

@@ -103,8 +103,9 @@ export class CarriedSockets {
     this.#bySocket.get(innermost(socket))?.leave(1000, 'removed');
   }
 
-  /** The hub is over: every socket is its owner's again. */
+  /** The hub is over: what it has written still goes out, then every socket is its owner's again. */
   end(): void {
+    this.carry();
     for (const line of [...this.#bySocket.values()]) line.leave(1001, 'the hub has closed');
     clearInterval(this.#timer);
   }

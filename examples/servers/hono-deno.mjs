@@ -6,9 +6,11 @@ const hub = createHub({ relay: true });
 const app = new Hono();
 app.get(
   '/events',
-  upgradeWebSocket((context) => ({
-    onOpen: (event, socket) => hub.addConnection(socket, { request: context.req.raw }),
-  })),
+  upgradeWebSocket((context) => {
+    // Deno closes the request with the upgrade: what is to be known of it is read before.
+    const request = { url: context.req.url, headers: context.req.header() };
+    return { onOpen: (event, socket) => hub.addConnection(socket, { request }) };
+  }),
 );
 
 const onListen = ({ port }) => console.log(`ws://127.0.0.1:${port}/events`);

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { cpus } from 'node:os';
 import { createInterface } from 'node:readline';
-import { setImmediate as turn, setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises';
 import { WebSocketServer } from 'ws';
 import { median, spread, table, threadCpuNs } from './measure.mjs';
 import { loadClient, setUp } from './setup.mjs';
@@ -19,7 +19,11 @@ const EVENTS = 3200;
 const ROUND_MS = 1500;
 
 const api = await setUp();
-const envelope = { type: 'bench', id: 't0', payload: 'x'.repeat(200 - JSON.stringify({ type: 'bench', id: 't0', payload: '' }).length) };
+const envelope = {
+  type: 'bench',
+  id: 't0',
+  payload: 'x'.repeat(200 - JSON.stringify({ type: 'bench', id: 't0', payload: '' }).length),
+};
 const variants = {
   listening: () => hubOf({ listen: { port: 0 } }),
   adopted: () => attachedHub({}),
@@ -28,11 +32,15 @@ const variants = {
 };
 
 console.log(`Node ${process.version}, ${cpus().length} × ${cpus()[0].model}, ${ROUNDS} rounds, events of 200 bytes\n`);
-await report('Two pairs of clients pass events to each other, 32 under way each way', (make) => circulate(make, 4, 32), {
-  'events/s': [({ rate }) => rate, 0],
-  'µs of the process': [({ processUs }) => processUs, 2],
-  'µs of the JavaScript thread': [({ threadUs }) => threadUs, 2],
-});
+await report(
+  'Two pairs of clients pass events to each other, 32 under way each way',
+  (make) => circulate(make, 4, 32),
+  {
+    'events/s': [({ rate }) => rate, 0],
+    'µs of the process': [({ processUs }) => processUs, 2],
+    'µs of the JavaScript thread': [({ threadUs }) => threadUs, 2],
+  },
+);
 await report('One pair, one event under way each way', (make) => circulate(make, 2, 1), {
   'events/s': [({ rate }) => rate, 0],
 });
@@ -56,7 +64,9 @@ async function report(title, run, columns) {
   const base = median(results.listening.map(({ rate }) => rate));
   const rows = Object.entries(results).map(([variant, rounds]) => ({
     variant,
-    ...Object.fromEntries(Object.entries(columns).map(([name, [read, digits]]) => [name, spread(rounds.map(read), digits)])),
+    ...Object.fromEntries(
+      Object.entries(columns).map(([name, [read, digits]]) => [name, spread(rounds.map(read), digits)]),
+    ),
     'rate ÷ listening': (median(rounds.map(({ rate }) => rate)) / base).toFixed(2),
   }));
   console.log(`${title}\n${table(rows)}\n`);

@@ -119,7 +119,11 @@ impl NativeHub {
     #[napi(catch_unwind)]
     pub fn hang_up(&self, id: u32, is_gone: bool) -> Result<()> {
         let bytes = &self.door()?.bytes;
-        if is_gone { bytes.lose(id) } else { bytes.end(id, None) }
+        if is_gone {
+            bytes.lose(id)
+        } else {
+            bytes.end(id, None)
+        }
         Ok(())
     }
 
@@ -204,8 +208,12 @@ impl NativeHub {
 }
 
 fn carrier(wake: Function<'_, (), ()>) -> Result<Arc<Carrier>> {
-    let wake: Wake =
-        wake.build_threadsafe_function::<()>().weak::<true>().callee_handled::<false>().max_queue_size::<0>().build()?;
+    let wake: Wake = wake
+        .build_threadsafe_function::<()>()
+        .weak::<true>()
+        .callee_handled::<false>()
+        .max_queue_size::<0>()
+        .build()?;
     Ok(Carrier::new(move || {
         wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
     }))
@@ -293,9 +301,7 @@ impl Texts {
 impl VisitorOptions {
     fn visitor(self) -> Visitor {
         let ip = |text: Option<&String>| text.and_then(|text| text.parse::<IpAddr>().ok());
-        let from = ip(self.remote_address.as_ref())
-            .zip(self.remote_port)
-            .map(|(ip, port)| SocketAddr::new(ip, port));
+        let from = ip(self.remote_address.as_ref()).zip(self.remote_port).map(|(ip, port)| SocketAddr::new(ip, port));
         let at = match ip(self.local_address.as_ref()) {
             Some(ip) => LocalEnd::Address(ip),
             None if self.is_unix => LocalEnd::Unix,

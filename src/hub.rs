@@ -104,7 +104,8 @@ impl NativeHub {
         let inbox = Arc::new(Inbox::new());
         let delivery = Arc::clone(&inbox) as Arc<dyn Delivery>;
         let hub = Hub::start(options.hub_config(), Arc::clone(&delivery), runtime::handle());
-        let shared = Arc::new(HubShared { hub, inbox: Arc::clone(&inbox), address: Arc::default(), door: OnceLock::new() });
+        let shared =
+            Arc::new(HubShared { hub, inbox: Arc::clone(&inbox), address: Arc::default(), door: OnceLock::new() });
         Self { port: Port::new(inbox), shared, starts: RefCell::default() }
     }
 

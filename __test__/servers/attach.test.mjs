@@ -173,7 +173,9 @@ for (const adopt of [true, false]) {
     test('a reader that does not read is cut with 1013 and the others get everything', async (t) => {
       const { hub, port, url } = await attachedHub(t, { adopt, maxBufferedAmount: 65_536, stallMs: 20 });
       const { socket, text } = await dial(t, { port, host: '127.0.0.1' });
-      socket.write(Buffer.concat([handshakeBytes(port, '/events'), textFrame(envelope('__subscribe', '', { topic: 'x:' }))]));
+      socket.write(
+        Buffer.concat([handshakeBytes(port, '/events'), textFrame(envelope('__subscribe', '', { topic: 'x:' }))]),
+      );
       await eventually(() => text().includes('101') && hub.subscribers('x:') === 1, 'the slow one is subscribed');
       socket.pause();
       const spoke = await makeOpenSpoke(t, url);

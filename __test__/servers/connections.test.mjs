@@ -12,7 +12,11 @@ import { makeOpenSpoke } from '../websocket/targets.mjs';
 import { listening } from './arrangements.mjs';
 
 /** A hub, and a server of `ws` whose sockets and requests are given to `onConnection`. */
-async function hubAndServer(t, options = {}, onConnection = (hub, socket, request) => hub.addConnection(socket, { request })) {
+async function hubAndServer(
+  t,
+  options = {},
+  onConnection = (hub, socket, request) => hub.addConnection(socket, { request }),
+) {
   const hub = createHub(options);
   const http = await listening(createServer());
   const server = new WebSocketServer({ server: http, perMessageDeflate: false });
@@ -70,7 +74,9 @@ async function subscribed(hub, socket, topic) {
 
 describe('a connection', () => {
   test('has what the request tells, and authorize is asked about it', async (t) => {
-    const authorize = { connect: ({ headers, url }) => url === '/here?x=1' && { identity: headers.who, publish: ['*'] } };
+    const authorize = {
+      connect: ({ headers, url }) => url === '/here?x=1' && { identity: headers.who, publish: ['*'] },
+    };
     const { hub, url } = await hubAndServer(t, { authorize });
     await makeOpenSpoke(t, url, { headers: { who: 'ann' }, peer: 'native', protocols: ['a', 'b'] });
     const [connection] = hub.connections;
@@ -103,7 +109,11 @@ describe('a connection', () => {
   });
 
   test('obeys the limits: too large 1009, malformed counted, too slow 1013', async (t) => {
-    const { hub, sockets, url } = await hubAndServer(t, { limits: { maxMessageBytes: 1000 }, maxBufferedAmount: 4096, stallMs: 0 });
+    const { hub, sockets, url } = await hubAndServer(t, {
+      limits: { maxMessageBytes: 1000 },
+      maxBufferedAmount: 4096,
+      stallMs: 0,
+    });
     hub.addEventListener('error', () => {});
     const large = new BareClient(url);
     await once(large.ws, 'open');

@@ -222,7 +222,9 @@ impl Carrier {
     }
 
     fn push_task(&self, id: u32, task: Task) {
-        self.push(|carriage| carriage.loads.back_mut().into_iter().for_each(|load| load.items.push((id, task.clone()))));
+        self.push(|carriage| {
+            carriage.loads.back_mut().into_iter().for_each(|load| load.items.push((id, task.clone())))
+        });
     }
 }
 

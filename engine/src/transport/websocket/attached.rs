@@ -82,7 +82,8 @@ impl Doorway {
             });
             return;
         };
-        let work = |server: Arc<Server>| async move { server.receive(stream, arrival, CarriedStream::into_split).await };
+        let work =
+            |server: Arc<Server>| async move { server.receive(stream, arrival, CarriedStream::into_split).await };
         self.runtime.spawn(place.handshake(work));
     }
 

@@ -141,7 +141,10 @@ mod tests {
         let text = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\x81\x00";
         for given in 0..=text.len() {
             let (head, early) = read_head(&mut &text[given..], text[..given].into()).await.expect("a head");
-            assert_eq!((head.len(), early.first()), (text.len() - 2, (given > head.len() || given < text.len() - 2).then_some(&0x81)));
+            assert_eq!(
+                (head.len(), early.first()),
+                (text.len() - 2, (given > head.len() || given < text.len() - 2).then_some(&0x81))
+            );
         }
     }
 

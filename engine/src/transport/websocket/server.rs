@@ -185,8 +185,7 @@ impl Drop for Place {
 }
 
 /// Said to a client whose handshake would be one too many. It was not read, so it may be lost on the way.
-pub(super) const TOO_MANY: &[u8] =
-    b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+pub(super) const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 impl Server {
     pub(super) fn new(config: ListenConfig, acceptor: Arc<dyn Accept>) -> Arc<Self> {

@@ -99,11 +99,7 @@ const NO_ROOM: &str = "too many connections";
 
 impl Server {
     /// Reads the request and answers it; nothing if it was refused.
-    pub(super) async fn upgrade<S>(
-        &self,
-        io: &mut S,
-        arrival: Arrival,
-    ) -> Result<Option<Upgraded>, HeadError>
+    pub(super) async fn upgrade<S>(&self, io: &mut S, arrival: Arrival) -> Result<Option<Upgraded>, HeadError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {

@@ -9,7 +9,7 @@ app.get(
   upgradeWebSocket((context) => {
     let feed;
     return {
-      onOpen(event, socket) {
+      onOpen(_event, socket) {
         feed = hub.addConnection(socket, { request: context.req.raw });
       },
       onMessage: (event) => feed.message(event.data),

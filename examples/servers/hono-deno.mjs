@@ -9,7 +9,7 @@ app.get(
   upgradeWebSocket((context) => {
     // Deno closes the request with the upgrade: what is to be known of it is read before.
     const request = { url: context.req.url, headers: context.req.header() };
-    return { onOpen: (event, socket) => hub.addConnection(socket, { request }) };
+    return { onOpen: (_event, socket) => hub.addConnection(socket, { request }) };
   }),
 );
 

@@ -8,7 +8,7 @@ const app = new Hono();
 app.get(
   '/events',
   upgradeWebSocket((context) => ({
-    onOpen: (event, socket) => hub.addConnection(socket, { request: context.req.raw }),
+    onOpen: (_event, socket) => hub.addConnection(socket, { request: context.req.raw }),
   })),
 );
 

@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import { createHub } from '@alkdev/pubsub-native/hub';
 
 const hub = createHub({ relay: true });
-const server = createServer((request, response) => response.end('hello'));
+const server = createServer((_request, response) => response.end('hello'));
 hub.attach(server, { path: '/events' });
 
 server.listen(0, '127.0.0.1', () => {

@@ -532,3 +532,146 @@ pub fn split_messages(bytes: &[u8], mut give: impl FnMut(&str)) {
     });
     debug_assert!(whole.is_ok(), "these frames are our own");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    fn carrier() -> (Arc<Carrier>, Arc<AtomicUsize>) {
+        let wakes = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&wakes);
+        let carrier = Carrier::new(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
+        (carrier, wakes)
+    }
+
+    fn write(stream: &mut CarriedStream, parts: &[&[u8]]) -> Poll<io::Result<usize>> {
+        let parts: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        Pin::new(stream).poll_write_vectored(&mut Context::from_waker(Waker::noop()), &parts)
+    }
+
+    #[test]
+    fn what_many_take_stands_in_the_load_once_and_each_finds_its_own_order() {
+        let (carrier, wakes) = carrier();
+        let (mut a, one) = carrier.stream();
+        let (mut b, two) = carrier.stream();
+        for stream in [&mut b, &mut a] {
+            assert!(write(stream, &[b"he", b"llo"]).is_ready());
+        }
+        assert!(write(&mut a, &[b"hello!"]).is_ready());
+        assert!(write(&mut b, &[b"bye"]).is_ready());
+        let (load, has_more) = carrier.take();
+        assert_eq!((&load.bytes[..], has_more), (&b"hellohello!bye"[..], false));
+        let expected =
+            [(one, Task::Send(0..5)), (one, Task::Send(5..11)), (two, Task::Send(0..5)), (two, Task::Send(11..14))];
+        assert_eq!(load.items, expected);
+        assert_eq!(wakes.load(Ordering::Relaxed), 1, "one wake per batch");
+        assert!(carrier.take().0.items.is_empty());
+        assert!(write(&mut a, &[b"x"]).is_ready());
+        assert_eq!(wakes.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn no_more_is_on_its_way_than_may_be_until_it_has_left() {
+        let (carrier, _) = carrier();
+        let (mut stream, id) = carrier.stream();
+        let half = vec![0; MAX_UNSENT_BYTES / 2];
+        stream.write_all(&half).await.expect("there is room");
+        stream.write_all(&half).await.expect("there is room");
+        assert!(write(&mut stream, &[b"x"]).is_pending());
+        carrier.sent(id, 1);
+        assert!(write(&mut stream, &[&half]).is_ready(), "a write is never cut");
+        assert!(write(&mut stream, &[b"x"]).is_pending());
+        let writing = tokio::spawn(async move { stream.write_all(b"x").await });
+        tokio::task::yield_now().await;
+        carrier.sent(id, MAX_UNSENT_BYTES);
+        writing.await.expect("no panic").expect("it was woken");
+    }
+
+    #[tokio::test]
+    async fn whoever_feeds_is_told_to_pause_and_to_go_on() {
+        let (carrier, _) = carrier();
+        let (mut stream, id) = carrier.stream();
+        assert_eq!(carrier.feed(id, &vec![1; PAUSE_BYTES]), Fed::More);
+        assert_eq!(carrier.feed(id, &[2]), Fed::Pause);
+        let mut read = vec![0; PAUSE_BYTES];
+        stream.read_exact(&mut read[..10]).await.expect("bytes");
+        assert!(carrier.take().0.items.is_empty());
+        stream.read_exact(&mut read[10..]).await.expect("bytes");
+        assert!(read.iter().all(|byte| *byte == 1));
+        assert_eq!(carrier.take().0.items, [(id, Task::Resume)]);
+        carrier.end(id, None);
+        assert_eq!(stream.read_to_end(&mut read).await.expect("the rest"), 1);
+        assert_eq!(carrier.feed(id, &[3]), Fed::Gone);
+        drop(stream);
+        assert_eq!(carrier.take().0.items, [(id, Task::Release)]);
+    }
+
+    #[tokio::test]
+    async fn a_side_that_goes_on_for_ever_has_sent_too_much() {
+        let (carrier, _) = carrier();
+        let (_reader, _writer, id) = carrier.messages(1 << 20);
+        let message = "x".repeat(1 << 20);
+        let answers: Vec<Fed> = (0..6).map(|_| carrier.receive(id, message.clone())).collect();
+        assert_eq!(answers, [Fed::Pause, Fed::Pause, Fed::Pause, Fed::Pause, Fed::Pause, Fed::TooMuch]);
+    }
+
+    #[tokio::test]
+    async fn a_lost_side_is_an_error_both_ways() {
+        let (carrier, _) = carrier();
+        let (mut stream, id) = carrier.stream();
+        carrier.lose(id);
+        assert!(stream.write_all(b"x").await.is_err());
+        assert!(stream.read_u8().await.is_err());
+        let (mut other, _) = carrier.stream();
+        carrier.close();
+        assert!(other.write_all(b"x").await.is_err());
+    }
+
+    fn read(reader: &mut MessageReader) -> (Vec<String>, Poll<Result<Read, LinkError>>) {
+        let mut items = Vec::new();
+        let result =
+            reader.poll_read(&mut Context::from_waker(Waker::noop()), &mut |item| items.push(format!("{item:?}")));
+        (items, result)
+    }
+
+    #[test]
+    fn messages_come_one_by_one_up_to_their_limit_and_end_with_the_reason_of_the_socket() {
+        let (carrier, _) = carrier();
+        let (mut reader, mut writer, id) = carrier.messages(4);
+        assert!(read(&mut reader).1.is_pending());
+        carrier.receive(id, "four".into());
+        carrier.feed(id, &[0xff]);
+        assert!(
+            matches!(read(&mut reader), (items, Poll::Ready(Ok(Read::More))) if items == ["Text(\"four\")", "Binary([255])"])
+        );
+        carrier.end(id, Some(CloseReason::new(CloseCode(4000), "bye")));
+        assert!(
+            matches!(read(&mut reader), (items, Poll::Ready(Ok(Read::Ended))) if items == ["Close(CloseCode(4000), \"bye\")"])
+        );
+
+        let mut frames = Vec::new();
+        for message in ["a", "žluť"] {
+            MessageWriter::FRAMING.write_message(&mut frames, message, [0; 4]);
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(writer.poll_write(&mut cx, &[IoSlice::new(&frames)]).is_ready());
+        assert!(writer.poll_close(&mut cx, CloseCode::TOO_SLOW, "slow").is_ready());
+        assert!(matches!(writer.poll_write(&mut cx, &[IoSlice::new(&frames)]), Poll::Ready(Err(_))));
+        let (load, _) = carrier.take();
+        let mut messages = Vec::new();
+        split_messages(&load.bytes, |message| messages.push(message.to_owned()));
+        assert_eq!(messages, ["a", "žluť"]);
+        assert_eq!(load.items[1].1, Task::End(CloseReason::new(CloseCode::TOO_SLOW, "slow")));
+
+        let (mut reader, _writer, id) = carrier.messages(4);
+        carrier.receive(id, "fives".into());
+        assert!(matches!(
+            read(&mut reader).1,
+            Poll::Ready(Err(LinkError::Frame(FrameError::TooLarge { len: 5, max: 4 })))
+        ));
+    }
+}

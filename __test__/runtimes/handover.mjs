@@ -5,6 +5,6 @@ import { createHub } from '@alkdev/pubsub-native/hub';
 const hub = createHub({ relay: true });
 const server = createServer();
 hub.attach(server, { path: '/events' });
-server.on('upgrade', (request, socket) => setTimeout(() => console.log(socket.destroyed ? 'adopted' : 'pumped'), 0));
+server.on('upgrade', (_request, socket) => setTimeout(() => console.log(socket.destroyed ? 'adopted' : 'pumped'), 0));
 hub.addEventListener('disconnection', () => console.log('gone'));
 server.listen(0, '127.0.0.1', () => console.log(`ws://127.0.0.1:${server.address().port}/events`));

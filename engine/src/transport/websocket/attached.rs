@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tokio::time::timeout;
+use tracing::debug;
 
 use super::server::{ListenConfig, Server, TOO_MANY};
 use super::upgrade::{Arrival, Denial, LocalEnd};
 use crate::link::{Accept, Link, Peer};
 use crate::model::CloseCode;
+use crate::trace;
 use crate::transport::carried::{CarriedStream, MessageReader, MessageWriter};
 
 /// What somebody else's server knows of a connection.
@@ -105,6 +107,7 @@ impl Doorway {
                 Ok(Err(refusal)) => Denial::of(refusal),
                 Err(_) => Denial::LATE,
             };
+            debug!(target: trace::WEBSOCKET, code = denial.code.0, why = denial.why, "turned away");
             writer.refuse(denial.code, denial.why);
         });
     }

@@ -298,6 +298,29 @@ describe('at one server', () => {
     await makeOpenSpoke(t, `ws://127.0.0.1:${server.address().port}/anything`);
   });
 
+  test('a socket that was reset between the upgrade and its hand-over harms nobody', async (t) => {
+    const hub = createHub({});
+    t.after(() => hub.close({ timeoutMs: 0 }));
+    const server = await listening(createServer());
+    t.after(() => server.close());
+    const { port } = server.address();
+    for (const waits of [true, false]) {
+      const upgrade = once(server, 'upgrade');
+      const client = await dial(t, { port, host: '127.0.0.1' });
+      client.socket.write(handshakeBytes(port));
+      const [request, socket, head] = await within(upgrade, 'the upgrade');
+      const gone = new Promise((resolve) => socket.on('error', resolve).on('close', resolve));
+      client.socket.resetAndDestroy();
+      await client.closed;
+      // Either the server's socket knows of the reset already, or the engine is the first to hear of it.
+      if (waits) await within(Promise.race([gone, once(socket.resume(), 'close')]), 'the reset is known');
+      hub.handleUpgrade(request, socket, head);
+    }
+    server.on('upgrade', (request, socket, head) => hub.handleUpgrade(request, socket, head));
+    await makeOpenSpoke(t, `ws://127.0.0.1:${port}/`);
+    await eventually(() => hub.stats().connections === 1, 'only the last one is there');
+  });
+
   test('a server that others can reach needs authorize or anyone: true; until then it is refused and told once', async (t) => {
     const reachable = (options) => attachedHub(t, options, 0, '0.0.0.0');
     const other = await ownAddress();

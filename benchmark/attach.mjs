@@ -1,5 +1,5 @@
 // What a connection costs by the way it got to the hub: listening, attached by descriptor, attached with pumped bytes; and `ws` with a router of
-// a page beside it. `npm run bench:attach [rounds]`. Variants alternate in one run; figures are medians over the rounds, smallest and largest in
+// a page beside it. `npm run bench:attach -- [rounds [part of a title [variant,variant]]]`. Variants alternate in one run; figures are medians over the rounds, smallest and largest in
 // brackets. The clients are processes of their own, on the same processors.
 
 import { spawn } from 'node:child_process';
@@ -12,7 +12,8 @@ import { WebSocketServer } from 'ws';
 import { median, spread, table, threadCpuNs } from './measure.mjs';
 import { loadClient, setUp } from './setup.mjs';
 
-const ROUNDS = Number(process.argv[2] ?? 5);
+const [rounds = '5', part = '', only = ''] = process.argv.slice(2);
+const ROUNDS = Number(rounds);
 const SUBSCRIBERS = 100;
 const EVENTS = 3200;
 /** How long events go round, in milliseconds. */
@@ -43,6 +44,7 @@ await report(
 );
 await report('One pair, one event under way each way', (make) => circulate(make, 2, 1), {
   'events/s': [({ rate }) => rate, 0],
+  'µs of the process': [({ processUs }) => processUs, 2],
 });
 for (const burst of [1, 16]) {
   await report(`One event to ${SUBSCRIBERS} clients, ${burst} per turn`, (make) => fanOut(make, burst), {
@@ -54,20 +56,22 @@ for (const burst of [1, 16]) {
 process.exit(0);
 
 async function report(title, run, columns) {
-  const results = Object.fromEntries(Object.keys(variants).map((name) => [name, []]));
+  if (!title.includes(part)) return;
+  const asked = Object.entries(variants).filter(([name]) => only === '' || only.split(',').includes(name));
+  const results = Object.fromEntries(asked.map(([name]) => [name, []]));
   for (let round = -1; round < ROUNDS; round++) {
-    for (const [name, make] of Object.entries(variants)) {
+    for (const [name, make] of asked) {
       const result = await run(make);
       if (round >= 0) results[name].push(result);
     }
   }
-  const base = median(results.listening.map(({ rate }) => rate));
+  const base = median((results.listening ?? results[asked[0][0]]).map(({ rate }) => rate));
   const rows = Object.entries(results).map(([variant, rounds]) => ({
     variant,
     ...Object.fromEntries(
       Object.entries(columns).map(([name, [read, digits]]) => [name, spread(rounds.map(read), digits)]),
     ),
-    'rate ÷ listening': (median(rounds.map(({ rate }) => rate)) / base).toFixed(2),
+    'rate ÷ first': (median(rounds.map(({ rate }) => rate)) / base).toFixed(2),
   }));
   console.log(`${title}\n${table(rows)}\n`);
 }

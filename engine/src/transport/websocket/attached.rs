@@ -2,6 +2,7 @@
 //!
 //! Does not listen. Who is upgraded is decided in `upgrade.rs`, as for a listener of ours.
 
+#[cfg(unix)]
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;

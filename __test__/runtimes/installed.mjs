@@ -1,62 +1,9 @@
-// The package in a folder of its own, as a user has it, and the runtimes that can be had there.
-// Deno and Bun come from npm packages; where one has no binary for this machine its tests are skipped, with CI=true they fail.
+// The package in a folder of its own, as a user has it.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import {
-  copyFileSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-
-const root = fileURLToPath(new URL('../..', import.meta.url));
-const isCI = process.env.CI === 'true' || process.env.CI === '1';
-const exe = process.platform === 'win32' ? '.exe' : '';
-const bunArch = process.arch === 'arm64' ? 'aarch64' : process.arch;
-const bunPlatform = process.platform === 'win32' ? 'windows' : process.platform;
-const denoSuffix = process.platform === 'linux' ? '-glibc' : '';
-
-export const runtimes = [
-  { name: 'Node.js', commands: [process.execPath], args: [], serverArgs: [] },
-  {
-    name: 'Deno',
-    commands: [join(root, `node_modules/@deno/${process.platform}-${process.arch}${denoSuffix}/deno${exe}`), 'deno'],
-    // The one permission that the package needs: sockets are opened by the addon.
-    args: ['run', '--no-prompt', '--allow-ffi'],
-    serverArgs: ['run', '--no-prompt', '--allow-ffi', '--allow-net', '--allow-env', '--allow-read'],
-  },
-  {
-    name: 'Bun',
-    commands: [join(root, `node_modules/@oven/bun-${bunPlatform}-${bunArch}/bin/bun${exe}`), 'bun'],
-    args: [],
-    serverArgs: [],
-  },
-];
-
-/** The command of a runtime; undefined where a test is to be skipped. */
-export function commandOf({ name, commands }) {
-  const command = commands.find(runs);
-  if (command === undefined) assert.ok(!isCI, `${name} has no binary for this machine, and CI needs it`);
-  return command;
-}
-
-function runs(command) {
-  if (command.includes('node_modules') && !existsSync(command)) return false;
-  try {
-    execFileSync(command, ['--version'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-}
+import { root } from './runtimes.mjs';
 
 /** A folder with the package and these packages of ours installed, and these files (URLs); `remove` removes it. */
 export function install(files, packages = []) {

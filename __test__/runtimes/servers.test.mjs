@@ -7,7 +7,8 @@ import { after, before, describe, test } from 'node:test';
 import { createEvent } from '@alkdev/pubsub-native';
 import { Log, listenTo, within } from '../websocket/facts.mjs';
 import { makeOpenSpoke } from '../websocket/targets.mjs';
-import { commandOf, install, runtimes } from './installed.mjs';
+import { install } from './installed.mjs';
+import { commandOf, runtimes } from './runtimes.mjs';
 
 const recipes = new URL('../../examples/servers/', import.meta.url);
 const names = readdirSync(recipes);
@@ -21,6 +22,9 @@ const runtimesOf = {
   'deno-serve.mjs': ['Deno'],
   'hono-deno.mjs': ['Deno'],
 };
+
+/** What a server needs in Deno besides. */
+const permissions = ['--allow-ffi', '--allow-net', '--allow-env', '--allow-read'];
 
 /** What becomes of a plain TCP socket of node:http. */
 const handovers = { 'Node.js': process.platform === 'win32' ? 'pumped' : 'adopted', Deno: 'adopted', Bun: 'pumped' };
@@ -76,7 +80,7 @@ describe('a recipe', () => {
       test(`${name} in ${runtime.name}`, async (t) => {
         const command = commandOf(runtime);
         if (command === undefined) return t.skip(`${runtime.name} is not installed for this machine`);
-        const { lines, died } = run(t, command, [...runtime.serverArgs, name]);
+        const { lines, died } = run(t, command, [...runtime.toArgs(permissions), name]);
         const url = await Promise.race([lines.has((line) => line.startsWith('ws:'), 'a URL'), died]);
         // Where another library answers pings, the hub's hello comes behind them: spokes are told that it is native.
         await Promise.race([exchange(t, url, { peer: 'native' }), died]);
@@ -94,7 +98,7 @@ describe('node:http', () => {
     test(`in ${runtime.name}: sockets are ${handovers[runtime.name]}`, async (t) => {
       const command = commandOf(runtime);
       if (command === undefined) return t.skip(`${runtime.name} is not installed for this machine`);
-      const { lines, died } = run(t, command, [...runtime.serverArgs, 'handover.mjs']);
+      const { lines, died } = run(t, command, [...runtime.toArgs(permissions), 'handover.mjs']);
       const url = await Promise.race([lines.has((line) => line.startsWith('ws:'), 'a URL'), died]);
       await Promise.race([exchange(t, url), died]);
       await lines.reaches(5);

@@ -781,6 +781,36 @@ export interface PeerInfo {
     readonly identity: string | undefined;
 }
 
+export interface ConnectionOptions {
+    /** The request that the WebSocket was made of: what `authorize.connect` and `connection.headers` know of the peer. */
+    readonly request?: ForeignRequest;
+    /** `host:port` of the peer. Default: that of the request's socket, where it has one. */
+    readonly remoteAddress?: string;
+}
+
+/** What is needed of an `http.IncomingMessage` or of a `Request`. */
+export interface ForeignRequest {
+    readonly url?: string | undefined;
+    readonly headers: object;
+}
+
+/**
+ * A WebSocket of any library: the standard interface (`ws`, Deno, undici), or `send` and `close` alone (Bun, Hono), whose messages are then
+ * fed by hand.
+ */
+export interface ForeignWebSocket {
+    send(data: string): unknown;
+    close(code?: number, reason?: string): unknown;
+}
+
+/** How a WebSocket without handlers of its own is fed; of no effect for others. */
+export interface WebSocketFeed {
+    /** A message came: a string or its bytes. */
+    message(data: unknown): void;
+    /** The socket has closed. */
+    close(code?: number, reason?: string): void;
+}
+
 /** One connection of a hub. */
 export declare class Connection {
     #private;
@@ -904,6 +934,66 @@ export interface NativeAddress {
     readonly url: string;
 }
 
+/** A hub's place at a server. */
+export interface Attachment extends Disposable {
+    /** Takes no further upgrades of this server; connections stay. Twice is once. */
+    detach(): void;
+}
+
+export interface AttachOptions extends UpgradeOptions {
+    /** Path of the only URL that is ours; the server's other upgrades are not touched. Default: all of them are ours. */
+    readonly path?: string;
+}
+
+export type UpgradeListener = (request: UpgradeRequest, socket: UpgradeSocket, head: Uint8Array) => void;
+
+export interface UpgradeOptions {
+    /**
+     * Take the socket's descriptor over where the platform allows, so that the connection runs at native speed; false carries its bytes
+     * through JavaScript, as happens anyway with TLS, in Bun and on Windows. Default true.
+     */
+    readonly adopt?: boolean;
+}
+
+/** What is needed of a request: of `http.IncomingMessage`. */
+export interface UpgradeRequest {
+    readonly method?: string | undefined;
+    readonly url?: string | undefined;
+    readonly httpVersion: string;
+    readonly rawHeaders: readonly string[];
+}
+
+/** What is needed of a server: of `http.Server`, `https.Server`. */
+export interface UpgradeServer {
+    prependListener(event: 'upgrade', listener: UpgradeListener): unknown;
+    removeListener(event: 'upgrade', listener: UpgradeListener): unknown;
+}
+
+/** What is needed of the socket of a request: of `net.Socket` or `tls.TLSSocket`. */
+export interface UpgradeSocket {
+    readonly destroyed: boolean;
+    on(event: 'error', listener: (error: Error) => void): unknown;
+    destroy(): unknown;
+}
+
+export interface WebSocketHubEventTarget<TEvent extends TypedEvent = AnyEvent> extends HubEventTarget<TEvent> {
+    /**
+     * Takes the WebSocket upgrades of an `http.Server` or `https.Server`: all of them, or those of `path`. The others are left to whoever
+     * handles them. The hub does not close the server, and the server does not close the hub's connections.
+     */
+    attach(server: UpgradeServer, options?: AttachOptions): Attachment;
+    /** Takes one upgrade, with what the `upgrade` event brought. The hub answers the request; the socket is its own from now on. */
+    handleUpgrade(request: UpgradeRequest, socket: UpgradeSocket, head: Uint8Array, options?: UpgradeOptions): void;
+    /**
+     * Takes a WebSocket that another library has made and that stays yours: its handlers are replaced until it is removed or closes, and are there
+     * again afterwards; a close or error is passed on to them. A socket without handlers of its own (Bun, Hono) is fed by what is returned. Adding
+     * it again changes nothing.
+     */
+    addConnection(socket: ForeignWebSocket, options?: ConnectionOptions): WebSocketFeed;
+    /** Lets a WebSocket go and leaves it open. One that was not added, or is gone, is no error. */
+    removeConnection(socket: ForeignWebSocket): void;
+}
+
 export interface ListenOptions {
     /** 0 asks the system for a free port; `hub.address` has it after `hub.ready()`. */
     readonly port: number;
@@ -924,19 +1014,24 @@ export interface ServerTlsOptions {
     readonly requestCert?: boolean;
 }
 
-export interface WebSocketServerOptions<TEvent extends TypedEvent = AnyEvent> extends HubOptions<TEvent> {
-    readonly listen: ListenOptions;
+export interface WebSocketOptions {
+    /** Where the hub listens itself. Without it connections come by `attach`, `handleUpgrade` and `addConnection`. */
+    readonly listen?: ListenOptions;
     readonly tls?: ServerTlsOptions;
-    /** Whoever reaches the port may connect, publish and subscribe. Needed to bind anything but loopback without `authorize`. */
+    /** Whoever reaches the port may connect, publish and subscribe. Needed to be reached by anything but loopback without `authorize`. */
     readonly anyone?: boolean;
-    /** Names besides loopback's own that `Host` may have on a hub bound to loopback. */
+    /** Names besides loopback's own that `Host` may have on connections that come in on loopback. */
     readonly allowedHosts?: readonly string[];
     /** Origins of pages that may connect; default: those whose host and port equal `Host`. */
     readonly allowedOrigins?: readonly string[];
 }
 
+export interface WebSocketServerOptions<TEvent extends TypedEvent = AnyEvent> extends HubOptions<TEvent>, WebSocketOptions {
+}
+
 /**
- * Makes a hub that accepts WebSocket connections. It binds in the background: `ready()` tells when, or why not.
+ * Makes a hub of WebSocket connections. With `listen` it binds in the background: `ready()` tells when, or why not. Without it is open at once,
+ * and its connections come by `attach`, `handleUpgrade` and `addConnection`.
  *
  * ```js
  * const hub = createWebSocketServerEventTarget({ listen: { port: 0 }, relay: true });
@@ -944,7 +1039,7 @@ export interface WebSocketServerOptions<TEvent extends TypedEvent = AnyEvent> ex
  * console.log(hub.address.url);
  * ```
  */
-export declare function createWebSocketServerEventTarget<TEvent extends TypedEvent = AnyEvent>(options: WebSocketServerOptions<TEvent>): HubEventTarget<TEvent>;
+export declare function createWebSocketServerEventTarget<TEvent extends TypedEvent = AnyEvent>(options?: WebSocketServerOptions<TEvent>): WebSocketHubEventTarget<TEvent>;
 
 // ==== @alkdev/pubsub-native/testing ===============================================================================================
 
@@ -1098,3 +1193,42 @@ export interface NetworkOptions {
 
 export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-websocket-client
 export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-websocket-client
+// ==== @alkdev/pubsub-native/hub ===================================================================================================
+
+export { Admission }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { Admitted }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { Authorize }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { Grants }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { PeerInfo }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { ConnectionOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { ForeignRequest }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { ForeignWebSocket }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { WebSocketFeed }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { Connection }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { HubLimits }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { HubOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { DisconnectionDetail }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { HubCallbacks }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { HubEventTarget }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { HubLifeCycleEvents }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { Attachment }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { AttachOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { UpgradeOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { WebSocketHubEventTarget }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { ListenOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { ServerTlsOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { WebSocketOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
+export interface CreateHubOptions<TEvent extends TypedEvent = AnyEvent> extends HubOptions<TEvent> {
+    /** WebSocket connections: where the hub listens for them, and whom it lets in. */
+    readonly websocket?: WebSocketOptions;
+}
+
+/**
+ * Makes a hub: one set of permissions and limits, one `stats()`, whatever its connections come by.
+ *
+ * ```js
+ * const hub = createHub({ relay: true });
+ * hub.attach(httpServer, { path: '/events' });
+ * ```
+ */
+export declare function createHub<TEvent extends TypedEvent = AnyEvent>(options?: CreateHubOptions<TEvent>): WebSocketHubEventTarget<TEvent>;

@@ -42,6 +42,33 @@ pub struct ListenOptions {
     pub allowed_origins: Option<Vec<String>>,
 }
 
+/// Whom a hub lets in at servers of others.
+#[napi(object)]
+pub struct DoorOptions {
+    pub anyone: Option<bool>,
+    pub allowed_hosts: Option<Vec<String>>,
+    pub allowed_origins: Option<Vec<String>>,
+}
+
+/// What another server knows of a connection.
+#[napi(object)]
+pub struct VisitorOptions {
+    pub remote_address: Option<String>,
+    pub remote_port: Option<u16>,
+    pub local_address: Option<String>,
+    pub is_unix: bool,
+    pub identity: Option<String>,
+}
+
+/// What is known of the peer of a WebSocket that another server has made.
+#[napi(object)]
+pub struct PeerOptions {
+    pub remote_address: Option<String>,
+    pub url: Option<String>,
+    pub headers: Vec<Vec<String>>,
+    pub protocols: Vec<String>,
+}
+
 /// What a peer may do: lists of patterns; without a list everything.
 #[napi(object)]
 pub struct GrantLists {
@@ -222,6 +249,19 @@ impl ListenOptions {
             allowed_origins: self.allowed_origins.unwrap_or_default(),
             is_guarded: hub.authorize,
             limits: hub.limits.clone(),
+        }
+    }
+}
+
+impl DoorOptions {
+    pub(crate) fn listen_config(self, hub: &HubConfig) -> ListenConfig {
+        ListenConfig {
+            anyone: self.anyone.unwrap_or_default(),
+            allowed_hosts: self.allowed_hosts.unwrap_or_default(),
+            allowed_origins: self.allowed_origins.unwrap_or_default(),
+            is_guarded: hub.authorize,
+            limits: hub.limits.clone(),
+            ..ListenConfig::default()
         }
     }
 }

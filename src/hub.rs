@@ -11,9 +11,10 @@ use alkpubsub_engine::hub::{Hub, HubConfig};
 use alkpubsub_engine::model::{Prefix, Published};
 use alkpubsub_engine::route::ConnKey;
 use napi::bindgen_prelude::{Function, This};
-use napi::{Env, JsValue, Result};
+use napi::{Env, Error, JsValue, Result, Status};
 use napi_derive::napi;
 
+use crate::attached::Door;
 use crate::convert::{GrantLists, HubOptions, Verdict};
 use crate::inbox::Inbox;
 use crate::port::{Port, close_reason, port_methods};
@@ -34,12 +35,14 @@ struct HubShared {
     hub: Hub,
     inbox: Arc<Inbox>,
     address: Arc<OnceLock<Address>>,
+    door: OnceLock<Door>,
 }
 
 impl EndsWithEnvironment for HubShared {
     fn environment_ends(&self) {
         self.inbox.close();
         self.hub.abort();
+        self.door.get().into_iter().for_each(Door::close);
     }
 }
 
@@ -71,6 +74,20 @@ impl NativeHub {
     pub(crate) fn config(&self) -> &HubConfig {
         self.shared.hub.config()
     }
+
+    /// The engine's handle.
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.shared.hub
+    }
+
+    /// Connections of other servers come in here. Only the first call counts.
+    pub(crate) fn set_door(&self, door: Door) -> Result<()> {
+        self.shared.door.set(door).map_err(|_| Error::new(Status::GenericFailure, "the door is open already"))
+    }
+
+    pub(crate) fn door(&self) -> Result<&Door> {
+        self.shared.door.get().ok_or_else(|| Error::new(Status::GenericFailure, "openDoor comes first"))
+    }
 }
 
 port_methods!(NativeHub, hub, publish_to_all);
@@ -87,15 +104,20 @@ impl NativeHub {
         let inbox = Arc::new(Inbox::new());
         let delivery = Arc::clone(&inbox) as Arc<dyn Delivery>;
         let hub = Hub::start(options.hub_config(), Arc::clone(&delivery), runtime::handle());
-        let shared = Arc::new(HubShared { hub, inbox: Arc::clone(&inbox), address: Arc::default() });
+        let shared =
+            Arc::new(HubShared { hub, inbox: Arc::clone(&inbox), address: Arc::default(), door: OnceLock::new() });
         Self { port: Port::new(inbox), shared, starts: RefCell::default() }
     }
 
-    /// Begins to bind.
+    /// Begins to bind; a hub that nothing binds is open at once.
     #[napi(catch_unwind)]
     pub fn begin(&self) {
         let HubShared { hub, address, .. } = &*self.shared;
-        self.starts.take().into_iter().for_each(|start| start(hub, address));
+        let starts = self.starts.take();
+        if starts.is_empty() {
+            hub.announce_open();
+        }
+        starts.into_iter().for_each(|start| start(hub, address));
     }
 
     /// Publishes to every subscriber.

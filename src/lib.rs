@@ -1,5 +1,6 @@
 //! The addon: registers modules, nothing else.
 
+mod attached;
 #[cfg(feature = "bench")]
 mod bench;
 mod bus;

@@ -5,6 +5,7 @@ import { createRequire } from 'node:module';
 import type {
   NativeBusOptions,
   NativeClientOptions,
+  NativeDoor,
   NativeHubOptions,
   NativeHubPort,
   NativeListenOptions,
@@ -15,7 +16,7 @@ import type {
 } from './port.js';
 
 /** A hub before `begin`: what makes its links is added to it. */
-export interface NativeHub extends NativeHubPort {
+export interface NativeHub extends NativeHubPort, NativeDoor {
   listenWebSocket(options: NativeListenOptions): void;
   joinMemory(network: NativeNetwork, name: string): void;
 }

@@ -2,7 +2,7 @@
 // Does not know a transport: each transport's factory adds its own way to make links.
 
 import { type Authorize, checkAuthorize } from './authorize.js';
-import { type HubCallbacks, type HubEventTarget, HubTarget } from './hub-target.js';
+import { type HubCallbacks, type HubEventTarget, HubTarget, type HubTargetOptions } from './hub-target.js';
 import { checkLimits, type Limits, limitNames, type QueueOptions, readLimits, readQueues } from './limits.js';
 import { NativeHub } from './native.js';
 import { boolean, callback, given, nonNegativeInteger, positiveInteger } from './options.js';
@@ -50,18 +50,30 @@ export const hubOptionNames: readonly string[] = [
   'onBackpressure',
 ];
 
+/** A native hub, and what its wrapper has to know. */
+export interface PreparedHub<TEvent extends TypedEvent> {
+  readonly hub: NativeHub;
+  readonly callbacks: HubCallbacks<TEvent>;
+  readonly settings: HubTargetOptions;
+}
+
 /** Makes a hub; `addLinks` adds what makes its links. */
 export function makeHub<TEvent extends TypedEvent>(
   options: HubOptions<TEvent>,
   addLinks: (hub: NativeHub) => void,
 ): HubEventTarget<TEvent> {
+  const { hub, callbacks, settings } = prepareHub(options);
+  addLinks(hub);
+  return new HubTarget(hub, callbacks, settings);
+}
+
+/** Reads the options and makes a native hub that nothing makes links for yet. */
+export function prepareHub<TEvent extends TypedEvent>(options: HubOptions<TEvent>): PreparedHub<TEvent> {
   const callbacks = readCallbacks(options);
   const echo = boolean('echo', options.echo);
   const { authorize } = options;
   checkAuthorize(authorize);
-  const hub = new NativeHub(readHubOptions(options));
-  addLinks(hub);
-  return new HubTarget(hub, callbacks, { echo, authorize });
+  return { hub: new NativeHub(readHubOptions(options)), callbacks, settings: { echo, authorize } };
 }
 
 const hubLimitNames: readonly string[] = [

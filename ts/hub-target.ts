@@ -53,7 +53,7 @@ export interface HubEventTarget<TEvent extends TypedEvent = AnyEvent> extends Na
 }
 
 /** The callbacks without the types of events, which exist for the compiler alone. */
-interface Callbacks {
+export interface Callbacks {
   onConnection?(spoke: ConnectionTarget, connection: Connection): unknown;
   onDisconnection?(spoke: ConnectionTarget, connection: Connection): unknown;
   onBackpressure?(connection: Connection, bufferedAmount: number): unknown;

@@ -201,6 +201,67 @@ export interface NativeListenOptions {
   readonly allowedOrigins?: readonly string[];
 }
 
+/** Tasks of a load for sockets that JavaScript carries. */
+export const SEND = 0;
+export const RESUME = 1;
+export const END = 2;
+export const RELEASE = 3;
+
+/** What `feed` and its kin answer: go on, pause until RESUME, too much, nobody reads it. */
+export const FED_MORE = 0;
+export const FED_PAUSE = 1;
+export const FED_TOO_MUCH = 2;
+export const FED_GONE = 3;
+
+/** Most items of one load. */
+export const MAX_LOAD = 512;
+/** Numbers before the first item of a load: how many items, and whether more loads wait. */
+export const LOAD_HEAD = 2;
+/** Numbers per item: socket, task, first, end, and a size or close code. */
+export const LOAD_ITEM = 5;
+
+/** Whom a hub lets in at servers of others. */
+export interface NativeDoorOptions {
+  readonly anyone?: boolean;
+  readonly allowedHosts?: readonly string[];
+  readonly allowedOrigins?: readonly string[];
+}
+
+/** What another server knows of a connection. */
+export interface NativeVisitor {
+  readonly remoteAddress?: string;
+  readonly remotePort?: number;
+  readonly localAddress?: string;
+  readonly isUnix: boolean;
+  readonly identity?: string;
+}
+
+/** What is known of the peer of a WebSocket that another server has made. */
+export interface NativePeer {
+  readonly remoteAddress?: string;
+  readonly url?: string;
+  readonly headers: readonly (readonly [string, string])[];
+  readonly protocols: readonly string[];
+}
+
+/** Where connections of other servers come into a hub. */
+export interface NativeDoor {
+  openDoor(options: NativeDoorOptions, onBytes: () => void, onMessages: () => void): void;
+  adopt(descriptor: number, isOurs: boolean, request: Uint8Array): boolean;
+  carry(visitor: NativeVisitor, request: Uint8Array): number;
+  feed(id: number, bytes: Uint8Array): number;
+  hangUp(id: number, isGone: boolean): void;
+  bytesSent(pairs: Uint32Array, count: number): void;
+  takeBytes(meta: Uint32Array): Uint8Array;
+  welcome(peer: NativePeer): number;
+  receive(id: number, text: string): number;
+  receiveBytes(id: number, bytes: Uint8Array): number;
+  depart(id: number, code: number | undefined, reason: string): void;
+  messagesSent(pairs: Uint32Array, count: number): void;
+  /** Messages with U+0000 between them. */
+  takeMessages(meta: Uint32Array): string;
+}
+
 export interface NativeHubOptions extends NativeLimits {
   readonly relay?: boolean;
   readonly stallMs?: number;

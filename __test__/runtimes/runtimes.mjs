@@ -17,7 +17,7 @@ const denoSuffix = process.platform === 'linux' ? '-glibc' : '';
 /** A process that does not end by itself is ended, and the test fails. */
 const patienceMs = 60_000;
 
-const runtimes = [
+export const runtimes = [
   { name: 'Node.js', commands: [process.execPath], toArgs: () => [] },
   {
     name: 'Deno',
@@ -38,16 +38,20 @@ const runtimes = [
  * @param {(start: (args: readonly string[], cwd: string) => Promise<{ code: unknown, stdout: string, stderr: string }>, t: object) => Promise<void>} check
  */
 export function inEachRuntime(sentence, permissions, check) {
-  for (const { name, commands, toArgs } of runtimes) {
-    test(`${sentence} in ${name}`, async (t) => {
-      const command = commands.find(runs);
-      if (command === undefined) {
-        assert.ok(!isCI, `${name} has no binary for this machine, and CI needs it`);
-        return t.skip(`${name} is not installed for this machine`);
-      }
-      await check((args, cwd) => finished(command, [...toArgs(permissions), ...args], cwd), t);
+  for (const runtime of runtimes) {
+    test(`${sentence} in ${runtime.name}`, async (t) => {
+      const command = commandOf(runtime);
+      if (command === undefined) return t.skip(`${runtime.name} is not installed for this machine`);
+      await check((args, cwd) => finished(command, [...runtime.toArgs(permissions), ...args], cwd), t);
     });
   }
+}
+
+/** The command of a runtime; undefined where a test is to be skipped. */
+export function commandOf({ name, commands }) {
+  const command = commands.find(runs);
+  if (command === undefined) assert.ok(!isCI, `${name} has no binary for this machine, and CI needs it`);
+  return command;
 }
 
 function runs(command) {

@@ -1,31 +1,18 @@
 // The same package, with the same binary, in every runtime: a hub and a spoke exchange events, over a socket and within a network inside
 // the process, close, the fault proxy does what it says, and each process ends by itself.
 import assert from 'node:assert/strict';
-import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before } from 'node:test';
-import { inEachRuntime, root } from './runtimes.mjs';
+import { install } from './installed.mjs';
+import { inEachRuntime } from './runtimes.mjs';
 
-let folder;
+let installed;
 
 before(() => {
-  folder = mkdtempSync(join(tmpdir(), 'runtimes-'));
-  const target = join(folder, 'node_modules/@alkdev/pubsub-native');
-  mkdirSync(target, { recursive: true });
-  cpSync(join(root, 'dist'), join(target, 'dist'), { recursive: true });
-  const binaries = readdirSync(root).filter((name) => name.endsWith('.node'));
-  assert.ok(binaries.length > 0, 'the addon is not built: run "npm run build"');
-  for (const name of ['package.json', 'loader.cjs', ...binaries]) copyFileSync(join(root, name), join(target, name));
-  for (const name of ['smoke.mjs', 'network.mjs', 'fault-proxy.mjs', 'threads.mjs', 'threads-worker.mjs'])
-    copyFileSync(new URL(name, import.meta.url), join(folder, name));
-  writeFileSync(
-    join(folder, 'package.json'),
-    JSON.stringify({ type: 'module', dependencies: { '@alkdev/pubsub-native': '*' } }),
-  );
+  const names = ['smoke.mjs', 'network.mjs', 'fault-proxy.mjs', 'threads.mjs', 'threads-worker.mjs'];
+  installed = install(names.map((name) => new URL(name, import.meta.url)));
 });
 
-after(() => rmSync(folder, { recursive: true, maxRetries: 5 }));
+after(() => installed.remove());
 
 /** The one permission that the package needs: sockets are opened by the addon. */
 const permissions = ['--allow-ffi'];
@@ -66,7 +53,7 @@ inEachRuntime('threads', [...permissions, '--allow-read=.'], (start, t) => {
 
 /** The script prints this one object and ends by itself. */
 async function prints(start, script, expected) {
-  const { code, stdout, stderr } = await start([script], folder);
+  const { code, stdout, stderr } = await start([script], installed.folder);
   assert.equal(code, 0, `${stdout}${stderr}`);
   assert.deepEqual(JSON.parse(stdout), expected);
 }

@@ -1,5 +1,7 @@
 // What must compile and what must not: the WebSocket factories. Checked by tsc, never run.
 
+import { createServer, type IncomingMessage } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { TypedEventTarget as YogaTarget } from '@graphql-yoga/typed-event-target';
 import { createWebSocketClientEventTarget as inBrowsers } from '../../ts/browser/event-target-websocket-client.js';
 import { createWebSocketClientEventTarget } from '../../ts/event-target-websocket-client.js';
@@ -7,7 +9,10 @@ import {
   type Connection,
   createWebSocketServerEventTarget,
   type HubEventTarget,
+  type WebSocketFeed,
+  type WebSocketHubEventTarget,
 } from '../../ts/event-target-websocket-server.js';
+import { createHub } from '../../ts/hub.js';
 import { createPubSub, type EventsOf, type NativeTarget } from '../../ts/index.js';
 
 interface Events {
@@ -39,10 +44,34 @@ hub.addEventListener('disconnection', ({ detail }) => expect<boolean>(detail.cle
 hub.addEventListener('chat.msg:r1', (event) => expect<Connection | undefined>(hub.sourceOf(event)));
 for (const connection of hub.connections) connection.close(4000, 'enough');
 expect<{ readonly url: string } | null>(hub.address);
-// @ts-expect-error: listen is missing
 createWebSocketServerEventTarget({ relay: true });
+createWebSocketServerEventTarget();
 // @ts-expect-error: no such option
 createWebSocketServerEventTarget({ listen: { port: 0 }, relays: true });
+
+const both = createHub<Event>({ websocket: { listen: { port: 0 }, anyone: true }, relay: true });
+expect<WebSocketHubEventTarget<Event>>(both);
+expect<HubEventTarget<Event>>(both);
+expect<WebSocketHubEventTarget<Event>>(hub);
+{
+  using attachment = both.attach(createServer(), { path: '/events', adopt: false });
+  attachment.detach();
+}
+both.attach(createTlsServer({}));
+createServer().on('upgrade', (request, socket, head) => both.handleUpgrade(request, socket, head));
+declare const standard: WebSocket;
+declare const request: Request;
+declare const incoming: IncomingMessage;
+expect<WebSocketFeed>(both.addConnection(standard, { request }));
+both.addConnection({ send: (data: string) => data.length, close: () => {} }, { request: incoming }).message('');
+both.addConnection(standard, { request: { url: '/', headers: { a: 'b' } }, remoteAddress: '127.0.0.1:1' });
+both.removeConnection(standard);
+// @ts-expect-error: no server
+both.attach({});
+// @ts-expect-error: no WebSocket
+both.addConnection({ send() {} });
+// @ts-expect-error: not built
+createHub({ iroh: {} });
 
 const spoke = createWebSocketClientEventTarget<Event>('ws://127.0.0.1:1', {
   reconnect: { initial: false },

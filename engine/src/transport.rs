@@ -1,5 +1,7 @@
 //! Transports: each makes links or is a medium, and knows the wire, none knows another, or who is subscribed to what.
 
+#[cfg(feature = "websocket")]
+pub mod carried;
 #[cfg(feature = "memory")]
 pub mod memory;
 #[cfg(feature = "process")]

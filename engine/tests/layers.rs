@@ -130,7 +130,7 @@ fn a_transport_does_not_know_another() {
         let own = rest.split(['/', '.']).next().unwrap_or_default();
         for import in source.code.split("transport::").skip(1) {
             assert!(
-                import.starts_with("stream") || import.starts_with(own),
+                import.starts_with("stream") || import.starts_with("carried") || import.starts_with(own),
                 "{} names transport::{import:.20}",
                 source.path
             );

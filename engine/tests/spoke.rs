@@ -542,7 +542,8 @@ async fn to_a_hub_that_is_known_to_be_plain_no_hello_is_said() {
 async fn a_plain_hub_is_an_error_where_a_native_one_was_asked_for() {
     within(async {
         let hub = ByHand::listen().await;
-        let config = || SpokeConfig { peer: PeerKind::Native, ..hub.config() };
+        let hello_timeout = Duration::from_millis(30);
+        let config = || SpokeConfig { peer: PeerKind::Native, hello_timeout, ..hub.config() };
         let side = Side::dial(config());
         side.spoke.listen("a:");
         let mut far = hub.accept().await;
@@ -555,6 +556,22 @@ async fn a_plain_hub_is_an_error_where_a_native_one_was_asked_for() {
         far.send(&event("a", "", "1")).await;
         assert_eq!(side.app.closed().await.2, Some(ErrorKind::NoHello));
         assert_eq!(side.app.payloads(), [""; 0], "no event of a hub that was not admitted");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_a_native_hub_was_asked_for_its_hello_may_come_behind_the_pong_of_a_library() {
+    within(async {
+        let hub = ByHand::listen().await;
+        let side = Side::dial(SpokeConfig { peer: PeerKind::Native, ..hub.config() });
+        side.spoke.listen("a:");
+        let mut far = hub.accept().await;
+        // tungstenite answers the ping while the topic is read.
+        assert_eq!(far.text().await, HELLO);
+        assert_eq!(wish(&far.text().await).0, "a:");
+        far.send(HUB_HELLO).await;
+        assert_eq!(side.app.open(1).await, (false, true));
     })
     .await;
 }

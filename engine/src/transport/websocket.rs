@@ -2,12 +2,15 @@
 //!
 //! Does not know topics. No extension is negotiated, no redirect followed, `X-Forwarded-*` is not believed.
 
+mod attached;
 mod client;
 mod head;
 mod server;
 mod tls;
 mod upgrade;
 
+pub use attached::{Doorway, Visitor};
 pub use client::{ClientConfig, WebSocketConnector};
 pub use server::{Bound, ListenConfig, bind};
 pub use tls::{ClientTls, ServerTls};
+pub use upgrade::LocalEnd;

@@ -200,12 +200,15 @@ impl Session<'_> {
         }
     }
 
-    /// A Pong that overtakes the answer to hello comes from a hub that knows no hello.
+    /// A Pong that overtakes the answer to hello comes from a hub that knows no hello, or from a library between us and a hub that does: where a
+    /// native hub was asked for, time decides.
     pub(super) fn on_pong(&mut self, data: &[u8]) {
         if let Ok(received) = data.try_into().map(u64::from_be_bytes) {
             self.prove(received);
         }
-        self.take_for_plain();
+        if self.spoke.shared.config.peer != PeerKind::Native {
+            self.take_for_plain();
+        }
     }
 
     pub(super) fn on_closing(&mut self, reason: CloseReason) {

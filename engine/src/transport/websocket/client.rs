@@ -142,7 +142,7 @@ where
     };
     io.write_all(request).await.map_err(|error| broken(error.into()))?;
     io.flush().await.map_err(|error| broken(error.into()))?;
-    let (bytes, early) = head::read_head(io).await.map_err(broken)?;
+    let (bytes, early) = head::read_head(io, Vec::new()).await.map_err(broken)?;
     let response = head::parse_response(&bytes).map_err(broken)?;
     check(&response, key, offered)?;
     Ok(early)

@@ -18,20 +18,25 @@ pub(super) enum HeadError {
     Malformed(String),
 }
 
-/// Reads to the empty line. Returns the head and what came behind it.
-pub(super) async fn read_head<S: AsyncRead + Unpin>(io: &mut S) -> Result<(Vec<u8>, Vec<u8>), HeadError> {
-    let mut bytes = Vec::with_capacity(1024);
+/// Reads to the empty line, behind what was read already. Returns the head and what came behind it.
+pub(super) async fn read_head<S: AsyncRead + Unpin>(
+    io: &mut S,
+    given: Vec<u8>,
+) -> Result<(Vec<u8>, Vec<u8>), HeadError> {
+    let mut bytes = given;
+    let mut searched = 0;
     loop {
-        let searched = bytes.len().saturating_sub(3);
-        if io.read_buf(&mut bytes).await? == 0 {
-            return Err(HeadError::Ended);
-        }
         if let Some(end) = end_of_head(&bytes[searched..]) {
             let early = bytes.split_off(searched + end);
             return if bytes.len() > Limits::MAX_HEAD_BYTES { Err(HeadError::TooLarge) } else { Ok((bytes, early)) };
         }
         if bytes.len() > Limits::MAX_HEAD_BYTES {
             return Err(HeadError::TooLarge);
+        }
+        searched = bytes.len().saturating_sub(3);
+        bytes.reserve(1024);
+        if io.read_buf(&mut bytes).await? == 0 {
+            return Err(HeadError::Ended);
         }
     }
 }
@@ -111,11 +116,11 @@ mod tests {
         let (mut near, far) = tokio::io::duplex(1);
         let reading = tokio::spawn(async move {
             let mut far = far;
-            read_head(&mut far).await.map(|(head, _)| head)
+            read_head(&mut far, Vec::new()).await.map(|(head, _)| head)
         });
         tokio::io::AsyncWriteExt::write_all(&mut near, &text[..text.len() - 2]).await.expect("the reader reads");
         assert_eq!(reading.await.expect("no panic").expect("a head"), text[..text.len() - 2]);
-        let (head, early) = read_head(&mut &text[..]).await.expect("a head");
+        let (head, early) = read_head(&mut &text[..], Vec::new()).await.expect("a head");
         assert_eq!((head.len(), &early[..]), (text.len() - 2, &b"\x81\x00"[..]));
     }
 
@@ -125,11 +130,22 @@ mod tests {
             let frame = "GET / HTTP/1.1\r\na: \r\n\r\n".len();
             format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "x".repeat(len - frame))
         };
-        assert!(read_head(&mut fitting(Limits::MAX_HEAD_BYTES).as_bytes()).await.is_ok());
-        assert!(matches!(
-            read_head(&mut fitting(Limits::MAX_HEAD_BYTES + 1).as_bytes()).await,
-            Err(HeadError::TooLarge)
-        ));
+        assert!(read_head(&mut fitting(Limits::MAX_HEAD_BYTES).as_bytes(), Vec::new()).await.is_ok());
+        let too_large = fitting(Limits::MAX_HEAD_BYTES + 1);
+        assert!(matches!(read_head(&mut too_large.as_bytes(), Vec::new()).await, Err(HeadError::TooLarge)));
+        assert!(matches!(read_head(&mut &[][..], too_large.into()).await, Err(HeadError::TooLarge)));
+    }
+
+    #[tokio::test]
+    async fn a_head_may_have_been_read_already_in_whole_or_in_part() {
+        let text = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\x81\x00";
+        for given in 0..=text.len() {
+            let (head, early) = read_head(&mut &text[given..], text[..given].into()).await.expect("a head");
+            assert_eq!(
+                (head.len(), early.first()),
+                (text.len() - 2, (given > head.len() || given < text.len() - 2).then_some(&0x81))
+            );
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::head::HeadError;
 use super::tls::{self, ServerTls};
-use super::upgrade::Upgraded;
+use super::upgrade::{Arrival, LocalEnd, Upgraded};
 use crate::link::{Accept, Link};
 use crate::model::{Error, ErrorKind, Limits};
 use crate::transport::stream::{StreamReader, StreamWriter};
@@ -124,20 +124,16 @@ impl Bound {
 
     /// Accepts until the task is aborted.
     pub async fn serve(self, acceptor: Arc<dyn Accept>) {
-        let server = Arc::new(Server {
-            is_loopback: self.address.ip().is_loopback(),
-            tls: self.tls,
-            config: self.config,
-            acceptor,
-            handshakes: AtomicUsize::new(0),
-        });
+        let at = LocalEnd::Address(self.address.ip());
+        let tls = self.tls;
+        let server = Server::new(self.config, acceptor);
         let mut pause = ACCEPT_PAUSE.0;
         loop {
             server.acceptor.room().await;
             match self.listener.accept().await {
                 Ok((stream, from)) => {
                     pause = ACCEPT_PAUSE.0;
-                    Server::spawn(&server, stream, from);
+                    Server::admit(&server, stream, from, at, tls.clone());
                 }
                 // The peer was gone before we came to it.
                 Err(error)
@@ -155,15 +151,27 @@ impl Bound {
 }
 
 pub(super) struct Server {
-    pub(super) is_loopback: bool,
-    tls: Option<TlsAcceptor>,
     pub(super) config: ListenConfig,
     pub(super) acceptor: Arc<dyn Accept>,
     handshakes: AtomicUsize,
+    /// That it can be reached by too many was told.
+    pub(super) has_warned: AtomicBool,
 }
 
 /// A handshake's place among those that may be under way; given back however it ends.
-struct Place(Arc<Server>);
+pub(super) struct Place(Arc<Server>);
+
+impl Place {
+    /// A handshake's whole life: a task of its own that ends with it.
+    pub(super) async fn handshake<F>(self, work: impl FnOnce(Arc<Server>) -> F)
+    where
+        F: Future<Output = Result<(), HeadError>>,
+    {
+        let patience = self.0.config.limits.handshake + REFUSAL_GRACE;
+        // A handshake that fails concerns nobody but its client, which was told or is gone.
+        let _refused = tokio::time::timeout(patience, work(Arc::clone(&self.0))).await;
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -177,47 +185,55 @@ impl Drop for Place {
 }
 
 /// Said to a client whose handshake would be one too many. It was not read, so it may be lost on the way.
-const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+pub(super) const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 impl Server {
-    /// Each handshake is a task of its own that ends with it.
-    fn spawn(server: &Arc<Self>, stream: TcpStream, from: SocketAddr) {
-        if server.handshakes.load(Ordering::Relaxed) >= server.config.limits.max_connections {
-            // As many half-open connections as there may be connections: nobody is served by one more.
-            let _too_late = server.tls.is_none().then(|| stream.try_write(TOO_MANY));
-            return;
-        }
-        server.handshakes.fetch_add(1, Ordering::Relaxed);
-        let server = Arc::clone(server);
-        let place = Place(Arc::clone(&server));
-        tokio::spawn(async move {
-            let _place = place;
-            let handshake = server.handshake(stream, from);
-            // A handshake that fails concerns nobody but its client, which was told or is gone.
-            let _refused = tokio::time::timeout(server.config.limits.handshake + REFUSAL_GRACE, handshake).await;
-        });
+    pub(super) fn new(config: ListenConfig, acceptor: Arc<dyn Accept>) -> Arc<Self> {
+        let (handshakes, has_warned) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Arc::new(Self { config, acceptor, handshakes, has_warned })
     }
 
-    async fn handshake(&self, stream: TcpStream, from: SocketAddr) -> Result<(), HeadError> {
+    /// Nothing when as many handshakes are under way as there may be connections: nobody is served by one more.
+    pub(super) fn place(server: &Arc<Self>) -> Option<Place> {
+        if server.handshakes.load(Ordering::Relaxed) >= server.config.limits.max_connections {
+            return None;
+        }
+        server.handshakes.fetch_add(1, Ordering::Relaxed);
+        Some(Place(Arc::clone(server)))
+    }
+
+    fn admit(server: &Arc<Self>, stream: TcpStream, from: SocketAddr, at: LocalEnd, tls: Option<TlsAcceptor>) {
+        let Some(place) = Self::place(server) else {
+            let _too_late = tls.is_none().then(|| stream.try_write(TOO_MANY));
+            return;
+        };
+        let arrival = Arrival { from: Some(from), at, identity: None, given: Vec::new() };
+        tokio::spawn(place.handshake(|server| async move { server.accept(stream, arrival, tls).await }));
+    }
+
+    async fn accept(&self, stream: TcpStream, arrival: Arrival, tls: Option<TlsAcceptor>) -> Result<(), HeadError> {
         stream.set_nodelay(true)?;
-        match &self.tls {
-            None => {
-                let mut stream = stream;
-                let Some(upgraded) = self.upgrade(&mut stream, from, None).await? else {
-                    return Ok(());
-                };
-                let (read, write) = stream.into_split();
-                self.give(read, write, upgraded);
-            }
-            Some(tls) => {
-                let mut stream = tls.accept(stream).await?;
-                let identity = tls::client_identity(&stream);
-                let Some(upgraded) = self.upgrade(&mut stream, from, identity).await? else {
-                    return Ok(());
-                };
-                let (read, write) = tokio::io::split(stream);
-                self.give(read, write, upgraded);
-            }
+        let Some(tls) = tls else { return self.receive(stream, arrival, TcpStream::into_split).await };
+        let stream = tls.accept(stream).await?;
+        let identity = tls::client_identity(&stream);
+        self.receive(stream, Arrival { identity, ..arrival }, tokio::io::split).await
+    }
+
+    /// Makes a link of a connection, if its request is granted.
+    pub(super) async fn receive<S, R, W>(
+        &self,
+        mut stream: S,
+        arrival: Arrival,
+        split: impl FnOnce(S) -> (R, W),
+    ) -> Result<(), HeadError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        R: AsyncRead + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
+    {
+        if let Some(upgraded) = self.upgrade(&mut stream, arrival).await? {
+            let (read, write) = split(stream);
+            self.give(read, write, upgraded);
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! a close code.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
@@ -15,9 +16,42 @@ use tracing::debug;
 use super::head::{self, HeadError};
 use super::server::{REFUSAL_GRACE, Server};
 use crate::link::{Admission, Peer, Refusal};
-use crate::model::CloseCode;
+
+use crate::model::{CloseCode, Error, ErrorKind};
 use crate::trace;
 use crate::wire::frame::Framing;
+
+/// Our end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalEnd {
+    /// An address of this machine.
+    Address(IpAddr),
+    /// A socket of the file system.
+    Unix,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl LocalEnd {
+    fn is_loopback(self) -> bool {
+        matches!(self, Self::Address(ip) if ip.to_canonical().is_loopback())
+    }
+
+    /// Only processes of this machine reach it.
+    fn is_local(self) -> bool {
+        self == Self::Unix || self.is_loopback()
+    }
+}
+
+/// A connection whose request is to be read.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) from: Option<SocketAddr>,
+    pub(super) at: LocalEnd,
+    pub(super) identity: Option<String>,
+    /// What was read of it already.
+    pub(super) given: Vec<u8>,
+}
 
 /// A request that was answered with 101.
 pub(super) struct Upgraded {
@@ -29,20 +63,20 @@ pub(super) struct Upgraded {
 
 /// How somebody is told that the answer is no.
 #[derive(Debug, Clone, Copy)]
-struct Denial {
+pub(super) struct Denial {
     status: StatusCode,
-    code: CloseCode,
-    why: &'static str,
+    pub(super) code: CloseCode,
+    pub(super) why: &'static str,
 }
 
 impl Denial {
-    const LATE: Self = Self {
+    pub(super) const LATE: Self = Self {
         status: StatusCode::REQUEST_TIMEOUT,
         code: CloseCode::TIMED_OUT,
         why: "nobody decided in time whether you may come in",
     };
 
-    fn of(refusal: Refusal) -> Self {
+    pub(super) fn of(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NotIdentified => Self {
                 status: StatusCode::UNAUTHORIZED,
@@ -65,17 +99,13 @@ const NO_ROOM: &str = "too many connections";
 
 impl Server {
     /// Reads the request and answers it; nothing if it was refused.
-    pub(super) async fn upgrade<S>(
-        &self,
-        io: &mut S,
-        from: SocketAddr,
-        identity: Option<String>,
-    ) -> Result<Option<Upgraded>, HeadError>
+    pub(super) async fn upgrade<S>(&self, io: &mut S, arrival: Arrival) -> Result<Option<Upgraded>, HeadError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let deadline = Instant::now() + self.config.limits.handshake;
-        let parsed = match timeout_at(deadline, head::read_head(io)).await {
+        let Arrival { from, at, identity, given } = arrival;
+        let parsed = match timeout_at(deadline, head::read_head(io, given)).await {
             Ok(Ok((bytes, early))) => head::parse_request(&bytes).map(|request| (request, early)),
             Ok(Err(error)) => Err(error),
             Err(_) => return refuse(io, StatusCode::REQUEST_TIMEOUT, "no request came in time").await,
@@ -88,7 +118,7 @@ impl Server {
             Err(HeadError::Malformed(what)) => return refuse(io, StatusCode::BAD_REQUEST, &what).await,
             Err(error) => return Err(error),
         };
-        let answer = match self.check(&request) {
+        let answer = match self.check(&request, at) {
             Ok(answer) => answer,
             Err((status, why)) => return refuse(io, status, why).await,
         };
@@ -112,7 +142,7 @@ impl Server {
         }
     }
 
-    fn check(&self, request: &Request<()>) -> Result<Response<()>, (StatusCode, &'static str)> {
+    fn check(&self, request: &Request<()>, at: LocalEnd) -> Result<Response<()>, (StatusCode, &'static str)> {
         let lines = |name: &str| request.headers().get_all(name).iter().count();
         // Source: RFC 9112, 3.2. Of two origins, one that may connect would hide the other.
         if lines("host") != 1 || lines("origin") > 1 {
@@ -128,11 +158,14 @@ impl Server {
         }
         let mut answer = tungstenite::handshake::server::create_response(request)
             .map_err(|_| (StatusCode::BAD_REQUEST, "not a WebSocket handshake of version 13"))?;
-        if !self.is_origin_allowed(request.headers()) {
+        if !self.is_origin_allowed(request.headers(), at) {
             return Err((
                 StatusCode::FORBIDDEN,
                 "pages of this origin may not connect; see allowedOrigins and allowedHosts",
             ));
+        }
+        if !self.may_be_reached(at) {
+            return Err((StatusCode::FORBIDDEN, "nobody would be asked who you are; see authorize and anyone"));
         }
         if !self.acceptor.has_room() {
             return Err((StatusCode::SERVICE_UNAVAILABLE, NO_ROOM));
@@ -146,7 +179,7 @@ impl Server {
 
     /// Only browsers send `Origin`. Their pages may connect to the host they came from; on loopback that host must have a loopback name,
     /// so that a foreign name which resolves here (DNS rebinding) does not count as the same host.
-    fn is_origin_allowed(&self, headers: &HeaderMap) -> bool {
+    fn is_origin_allowed(&self, headers: &HeaderMap, at: LocalEnd) -> bool {
         let Some(origin) = headers.get("origin") else {
             return true;
         };
@@ -159,7 +192,17 @@ impl Server {
         let Some((_, origin_host)) = origin.split_once("://") else {
             return false;
         };
-        origin_host.eq_ignore_ascii_case(host) && (!self.is_loopback || self.is_known_loopback(host))
+        origin_host.eq_ignore_ascii_case(host) && (!at.is_loopback() || self.is_known_loopback(host))
+    }
+
+    /// A hub that lets everybody in is for this machine alone, unless it was told otherwise. Where we bind ourselves this was asked before.
+    fn may_be_reached(&self, at: LocalEnd) -> bool {
+        let may = self.config.anyone || self.config.is_guarded || at.is_local();
+        if !may && !self.has_warned.swap(true, Ordering::Relaxed) {
+            let message = "a server that the hub is attached to can be reached from other machines and nobody would be asked who they are: give authorize, bind the server to 127.0.0.1, or say anyone: true";
+            self.acceptor.report(Error::new(ErrorKind::NoAuthorize, message));
+        }
+        may
     }
 
     fn is_known_loopback(&self, host: &str) -> bool {
@@ -172,11 +215,11 @@ impl Server {
     }
 }
 
-fn peer_of(request: &Request<()>, from: SocketAddr, identity: Option<String>) -> Peer {
+fn peer_of(request: &Request<()>, from: Option<SocketAddr>, identity: Option<String>) -> Peer {
     let headers = request.headers().iter();
     Peer {
         transport: "websocket",
-        remote_address: Some(from),
+        remote_address: from,
         // A request to a proxy names a host besides; that is no business of whoever reads the path.
         url: Some(request.uri().path_and_query().map_or("/", PathAndQuery::as_str).to_owned()),
         headers: headers

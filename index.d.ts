@@ -584,9 +584,6 @@ interface QueueOptions {
     readonly maxPendingBytes?: number;
 }
 
-/** The part of the standard `WebSocket` class that is needed. */
-export type WebSocketClass = new (url: string, protocols?: string[]) => WebSocketLike;
-
 /** What one peer may cost. */
 interface Limits {
     /** Largest message in bytes, both ways. Default 1 MiB, at most 64 MiB. */
@@ -635,6 +632,9 @@ export declare function createWorkerHostEventTarget<TEvent extends TypedEvent = 
 export declare function createWorkerThreadEventTarget<TEvent extends TypedEvent = AnyEvent>(options?: WorkerEventTargetOptions): NativeTarget<TEvent>;
 
 // ==== @alkdev/pubsub-native/event-target-websocket-client =========================================================================
+
+/** The part of the standard `WebSocket` class that is needed. */
+export type WebSocketClass = new (url: string, protocols?: string[]) => WebSocketLike;
 
 export { Limits }; // see @alkdev/pubsub-native/event-target-process
 export { QueueOptions }; // see @alkdev/pubsub-native/event-target-process

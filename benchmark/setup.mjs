@@ -12,7 +12,9 @@ const folder = fromRoot('target/bench-package');
 /** Builds what is missing and returns what the benchmarks import. */
 export async function setUp() {
   setUpPackage();
-  run('cargo', ['build', '--release', '-p', 'alkpubsub-engine', '--example', 'load', '--example', 'pairs'], { quiet: true });
+  run('cargo', ['build', '--release', '-p', 'alkpubsub-engine', '--example', 'load', '--example', 'pairs'], {
+    quiet: true,
+  });
   return importAll();
 }
 

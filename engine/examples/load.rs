@@ -1,7 +1,9 @@
 //! The load client of the benchmarks: many bare WebSocket connections that subscribe and count frames, cheaply.
 //!
-//! `load <host:port> <connections> <topics>`: connection i subscribes to `bench:t<i % topics>`. Each line on standard input is a command
+//! `load <host:port> <connections> <topics> [window]`: connection i subscribes to `bench:t<i % topics>`. Each line on standard input is a command
 //! and is answered by a line of JSON with the counts since the start. Ends with its input.
+//!
+//! With a window, from the first command on: connections 2k and 2k+1 (a topic each) keep so many events of 200 bytes going round between them.
 //!
 //! - an empty line: nothing but the answer
 //! - `stop <i>`: connection i reads no more, and is left out of what is said of the others
@@ -16,6 +18,7 @@ use std::time::Instant;
 use alkpubsub_engine::wire::frame::{Decoder, Framing, Item};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 /// Between two reads of one connection while frames flow, in microseconds. Source: a guess, well above what a busy machine does by itself.
 const LONG_PAUSE_US: u64 = 50_000;
@@ -38,6 +41,8 @@ struct Reader {
 
 struct Load {
     address: String,
+    window: usize,
+    going: watch::Sender<bool>,
     started: Instant,
     marked: AtomicU64,
     published: AtomicU64,
@@ -46,15 +51,21 @@ struct Load {
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, address, connections, topics] = &arguments[..] else {
-        eprintln!("usage: load <host:port> <connections> <topics>");
-        std::process::exit(2);
+    let (address, connections, topics, window) = match &arguments[..] {
+        [_, address, connections, topics] => (address, connections, topics, "0"),
+        [_, address, connections, topics, window] => (address, connections, topics, &**window),
+        _ => {
+            eprintln!("usage: load <host:port> <connections> <topics> [window]");
+            std::process::exit(2);
+        }
     };
-    let number = |text: &String| text.parse::<usize>().map_err(io::Error::other);
-    let (connections, topics) = (number(connections)?, number(topics)?);
+    let number = |text: &str| text.parse::<usize>().map_err(io::Error::other);
+    let (connections, topics, window) = (number(connections)?, number(topics)?, number(window)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let load = Arc::new(Load {
         address: address.clone(),
+        window,
+        going: watch::Sender::new(false),
         started: Instant::now(),
         marked: AtomicU64::new(0),
         published: AtomicU64::new(0),
@@ -70,6 +81,7 @@ fn main() -> io::Result<()> {
         });
     }
     for line in io::stdin().lock().lines() {
+        load.going.send_replace(true);
         perform(&line?, &load, &runtime)?;
         let mut out = io::stdout().lock();
         writeln!(out, "{}", load.counts())?;
@@ -146,6 +158,11 @@ impl Load {
         Framing::WebSocketClient.write_message(&mut out, &subscribe, [0; 4]);
         stream.write_all(&out).await?;
         reader.connected.store(true, Ordering::Relaxed);
+        let event = event_for(topic ^ 1);
+        if self.window > 0 {
+            self.going.subscribe().wait_for(|is_going| *is_going).await.map_err(io::Error::other)?;
+            stream.write_all(&event.repeat(self.window)).await?;
+        }
         let mut buffer = vec![0; 64 << 10];
         let mut decoder: Decoder = Framing::WebSocketClient.peer_decoder(64 << 20);
         while !reader.stopped.load(Ordering::Relaxed) {
@@ -161,6 +178,9 @@ impl Load {
             }
             reader.frames.fetch_add(frames, Ordering::Relaxed);
             reader.bytes.fetch_add(len as u64, Ordering::Relaxed);
+            if self.window > 0 {
+                stream.write_all(&event.repeat(frames as usize)).await?;
+            }
         }
         // The socket stays open and nobody reads it.
         std::future::pending::<()>().await;
@@ -220,4 +240,13 @@ impl Reader {
             self.paused.fetch_add(pause, Ordering::Relaxed);
         }
     }
+}
+
+/// An event of 200 bytes as a frame.
+fn event_for(topic: usize) -> Vec<u8> {
+    let head = format!(r#"{{"type":"bench","id":"t{topic}","payload":""#);
+    let text = format!(r#"{head}{}"}}"#, "x".repeat(200 - 2 - head.len()));
+    let mut frame = Vec::new();
+    Framing::WebSocketClient.write_message(&mut frame, &text, [0; 4]);
+    frame
 }

@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises';
 import { WebSocketServer } from 'ws';
 import { median, spread, table, threadCpuNs } from './measure.mjs';
-import { pairsClient, setUp } from './setup.mjs';
+import { loadClient, setUp } from './setup.mjs';
 
 const [rounds = '5', part = '', only = ''] = process.argv.slice(2);
 const ROUNDS = Number(rounds);
@@ -185,7 +185,7 @@ function start() {
 
 async function startLoad(server, connections, topics, window) {
   const args = [server.address, String(connections), String(topics), String(window)];
-  const child = spawn(pairsClient, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(loadClient, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   const lines = createInterface({ input: child.stdout });
   const ask = async () => {
     child.stdin.write('\n');

@@ -12,9 +12,7 @@ const folder = fromRoot('target/bench-package');
 /** Builds what is missing and returns what the benchmarks import. */
 export async function setUp() {
   setUpPackage();
-  run('cargo', ['build', '--release', '-p', 'alkpubsub-engine', '--example', 'load', '--example', 'pairs'], {
-    quiet: true,
-  });
+  run('cargo', ['build', '--release', '-p', 'alkpubsub-engine', '--example', 'load'], { quiet: true });
   return importAll();
 }
 
@@ -33,8 +31,6 @@ export function setUpPackage() {
 /** The load client, see engine/examples/load.rs. */
 export const loadClient = fromRoot('target/release/examples/load');
 
-/** The client that keeps events going round, see engine/examples/pairs.rs. */
-export const pairsClient = fromRoot('target/release/examples/pairs');
 
 async function importAll() {
   const at = (path) => import(pathToFileURL(`${folder}/${path}`).href);

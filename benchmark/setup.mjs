@@ -31,7 +31,6 @@ export function setUpPackage() {
 /** The load client, see engine/examples/load.rs. */
 export const loadClient = fromRoot('target/release/examples/load');
 
-
 async function importAll() {
   const at = (path) => import(pathToFileURL(`${folder}/${path}`).href);
   return {

@@ -31,6 +31,8 @@ const UNKNOWN: [&str; 4] = ["__credit", "__", "subscribe", "__Subscribe"];
 pub fn check(data: &[u8]) {
     let text = valid_text(data);
     let (type_, payload) = text.split_once('\n').unwrap_or(("", text));
+    // A payload comes from an envelope, which leaves no white space around it.
+    let payload = payload.trim_matches([' ', '\t', '\n', '\r']);
     let read = Payload::read(payload);
     for type_ in KNOWN.iter().map(|(known, _)| *known).chain(UNKNOWN).chain([type_]) {
         let control = control::decode(type_, payload);

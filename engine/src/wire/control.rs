@@ -93,7 +93,8 @@ struct PingPayload<'a> {
 /// Bytes of a `__hello` payload at most. Source: the contract.
 const MAX_HELLO_BYTES: usize = 1024;
 
-/// Reads a control event; `None` for one that is unknown or ill-formed, which is ignored and counted.
+/// Reads a control event; `None` for one that is unknown or ill-formed, which is ignored and counted. The payload is one of
+/// [`super::envelope::decode`]: a JSON value without white space around it.
 #[must_use]
 pub fn decode(type_: &str, payload: &str) -> Option<Control> {
     // serde reads a struct from an array as well.

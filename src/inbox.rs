@@ -27,6 +27,8 @@ pub(crate) type Wake = ThreadsafeFunction<(), (), (), Status, false, true, 0>;
 const MAX_ENTRIES: usize = 512;
 /// Bytes of one batch, one entry above it. Source: measured, texts of 256 KiB cost ten times as much.
 const MAX_CHUNK_BYTES: usize = 64 << 10;
+/// Below this, senders go on. Source: 8 batches of room; a spoke that reads nothing until half is taken looks like one that has stopped.
+const REOPENS_AT: usize = Limits::INBOX_BYTES / 8 * 7;
 /// A batch this small that empties the inbox ends the series; after a larger one JavaScript looks once more without a wake.
 const SMALL_BATCH: usize = 8;
 /// So long a lingering inbox is looked at again without a wake. Source: measured, a wake costs its sender about 5 microseconds; a guess above that.
@@ -279,7 +281,7 @@ impl Inbox {
 
     fn release(&self, cost: usize) {
         let before = self.bytes.fetch_sub(cost.min(self.bytes.load(Ordering::Relaxed)), Ordering::Relaxed);
-        if before.saturating_sub(cost) < Limits::INBOX_BYTES / 2 {
+        if before.saturating_sub(cost) < REOPENS_AT {
             let waiting = std::mem::take(&mut self.lock().waiting);
             waiting.into_iter().for_each(Waker::wake);
         }
@@ -323,7 +325,7 @@ impl Delivery for Inbox {
         if state.is_closed || !self.is_full() {
             return Poll::Ready(());
         }
-        if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+        if !state.waiting.last().is_some_and(|waker| waker.will_wake(cx.waker())) {
             state.waiting.push(cx.waker().clone());
         }
         Poll::Pending

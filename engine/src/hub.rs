@@ -6,6 +6,7 @@
 mod actor;
 mod admission;
 mod connection;
+mod credit;
 mod fanout;
 mod halves;
 mod linger;

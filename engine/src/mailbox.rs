@@ -1,7 +1,7 @@
 //! The queue in front of a hub or spoke task: batches of operations that point into a text of their own. Does not know what the
 //! operations mean.
 //!
-//! Invariants: a batch takes no more once it holds the bytes of one pass, so a pass is bounded; operations come out in the order in which
+//! Invariants: a batch holds the bytes of one pass at most, or one event or read alone, so a pass is bounded; operations come out in the order in which
 //! they went in; a sleeping task is woken once, a busy one never.
 
 use std::collections::VecDeque;
@@ -151,11 +151,11 @@ impl<Op: Operation> Mailbox<Op> {
             return Published::Closed;
         }
         if let Some(loss) = state.loss.take() {
-            state.open_batch(self.pass_bytes).ops.push(Op::lost(loss));
+            state.open_batch(self.pass_bytes, 0).ops.push(Op::lost(loss));
         }
         self.accepted.fetch_add(1, Ordering::Relaxed);
         self.published.fetch_add(cost, Ordering::Relaxed);
-        let batch = state.open_batch(self.pass_bytes);
+        let batch = state.open_batch(self.pass_bytes, len);
         let op = write(&mut batch.text);
         batch.ops.push(op);
         batch.published_cost += cost;
@@ -176,7 +176,7 @@ impl<Op: Operation> Mailbox<Op> {
         if is_first {
             state.losses += 1;
             let number = state.losses;
-            state.open_batch(self.pass_bytes).ops.push(Op::losing(number));
+            state.open_batch(self.pass_bytes, 0).ops.push(Op::losing(number));
             self.wake(state);
         }
         Published::Full
@@ -204,7 +204,7 @@ impl<Op: Operation> Mailbox<Op> {
         if state.is_closed {
             return Err(Closed);
         }
-        state.open_batch(self.pass_bytes).ops.push(op);
+        state.open_batch(self.pass_bytes, 0).ops.push(op);
         self.wake(state);
         Ok(())
     }
@@ -217,7 +217,7 @@ impl<Op: Operation> Mailbox<Op> {
         }
         let cost = read.text.len() + read.owned + read.ops.len() * Limits::EVENT_OVERHEAD_BYTES;
         self.read.fetch_add(cost, Ordering::Relaxed);
-        let batch = state.open_batch(self.pass_bytes);
+        let batch = state.open_batch(self.pass_bytes, read.text.len() + read.owned);
         let by = batch.text.len() as u32;
         batch.text.push_str(&read.text);
         batch.ops.extend(read.ops.drain(..).map(|mut op| {
@@ -236,6 +236,11 @@ impl<Op: Operation> Mailbox<Op> {
         let batch = state.batches.pop_front();
         self.has_some.store(!state.batches.is_empty(), Ordering::Relaxed);
         batch
+    }
+
+    /// Bytes of text and operations of the batch that is taken next; more may come to it before.
+    pub(crate) fn next_size(&self) -> (usize, usize) {
+        lock(&self.state).batches.front().map_or((0, 0), |batch| (batch.text.len(), batch.ops.len()))
     }
 
     /// Whether something seems to wait; costs no lock.
@@ -333,8 +338,12 @@ impl<Op: Operation> Mailbox<Op> {
 }
 
 impl<Op: Operation> State<Op> {
-    fn open_batch(&mut self, pass_bytes: usize) -> &mut Batch<Op> {
-        let is_full = |batch: &Batch<Op>| batch.text.len() + batch.owned >= pass_bytes || batch.ops.len() >= MAX_OPS;
+    /// The batch that takes `coming` more bytes: above the bytes of one pass only if they are all it holds.
+    fn open_batch(&mut self, pass_bytes: usize, coming: usize) -> &mut Batch<Op> {
+        let is_full = |batch: &Batch<Op>| {
+            let held = batch.text.len() + batch.owned;
+            held >= pass_bytes || held > 0 && held + coming > pass_bytes || batch.ops.len() >= MAX_OPS
+        };
         if self.batches.back().is_none_or(is_full) {
             let fresh = self.spare.pop().unwrap_or_default();
             self.batches.push_back(fresh);

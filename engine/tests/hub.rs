@@ -819,6 +819,27 @@ async fn deaf(net: &Net, topic: &str) -> TcpStream {
     stream
 }
 
+#[tokio::test]
+async fn messages_of_more_than_half_the_bound_lose_nobody_who_reads() {
+    within(async {
+        const COUNT: usize = 40;
+        let net = Net::start(HubConfig::default(), Via::Memory).await;
+        let mut reader = net.subscriber(&["t:1"]).await;
+        let (small, large) = ("x".repeat(60_000), "y".repeat(700_000));
+        for number in 0..COUNT {
+            net.publish("t", "1", &format!("\"{number} {small}\""));
+            net.publish("t", "1", &format!("\"{number} {large}\""));
+        }
+        for number in 0..COUNT {
+            for _ in 0..2 {
+                assert!(reader.text().await.contains(&format!("\"{number} ")));
+            }
+        }
+        assert_eq!((net.hub.stats().slow_consumers, net.hub.stats().dropped), (0, 0));
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_stops_reading_is_cut_with_1013_and_everybody_else_hears_everything() {
     within(async {
@@ -1147,6 +1168,26 @@ async fn a_silent_peer_is_pinged_and_one_that_does_not_answer_is_dropped() {
 }
 
 #[tokio::test]
+async fn a_process_that_was_suspended_does_not_take_its_peers_for_dead() {
+    within(async {
+        let mut config = HubConfig::default();
+        config.limits.heartbeat = Duration::from_millis(200);
+        let net = Net::start(config, Via::WebSocket).await;
+        let mut peer = raw(&net).await;
+        let (key, _) = net.app.connection(1).await;
+        // The hub, its sockets and its clock stand on this thread: nothing runs, as under SIGSTOP.
+        std::thread::sleep(Duration::from_millis(700));
+        let (first, data) = read_frame(&mut peer).await.expect("a ping and no close frame");
+        assert_eq!(first, 0x89);
+        peer.write_all(&masked(0x8a, &data)).await.expect("the hub reads");
+        assert_eq!(read_frame(&mut peer).await.map(|(first, _)| first), Some(0x89), "the next");
+        let (code, _, is_clean) = net.app.disconnection(key).await;
+        assert_eq!((code, is_clean), (1006, false), "from then on silence counts again");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_handshake_that_takes_too_long_is_dropped() {
     within(async {
         let mut config = HubConfig::default();
@@ -1394,7 +1435,7 @@ async fn a_topic_that_comes_and_goes_a_hundred_thousand_times_leaves_nothing() {
         let (key, _) = net.app.connection(1).await;
         drop(peer);
         net.app.disconnection(key).await;
-        assert_eq!(net.hub.stats().topics, 0);
+        until("its topics are gone", || net.hub.stats().topics == 0).await;
     })
     .await;
 }

@@ -1,7 +1,7 @@
 //! The hub's task: takes a batch, routes it, writes it. Everything about connections that is not bytes is decided here.
 //!
-//! Invariants: only this task changes the router and touches write halves; a connection that is no longer open is in no topic; whatever
-//! a pass frames is written or queued before the next pass begins.
+//! Invariants: only this task changes the router and touches write halves; a connection that is no longer open gets nothing of a
+//! topic; whatever a pass frames is written or queued before the next pass begins.
 
 mod gaps;
 mod members;
@@ -24,7 +24,7 @@ use super::fanout::{Lane, Run};
 use super::linger::{LINGER_TURNS, Linger};
 use super::{Op, Shared, count};
 use crate::delivery::{Failure, Notice};
-use crate::mailbox::Batch;
+use crate::mailbox::{Batch, lock};
 use crate::meter::{COMPLAINT_INTERVAL, ErrorMeter};
 use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan};
 use crate::route::ConnKey;
@@ -47,6 +47,9 @@ pub(super) struct HubActor {
     connections: Vec<Option<Connection>>,
     generations: Vec<u32>,
     free: Vec<usize>,
+    /// Slots of connections that are gone and still stand in topics.
+    unswept: Vec<usize>,
+    is_sweeping: bool,
     serial: u64,
     lanes: [Lane; 2],
     run: Option<(Run, EventSpan)>,
@@ -82,6 +85,8 @@ impl HubActor {
             connections: Vec::new(),
             generations: Vec::new(),
             free: Vec::new(),
+            unswept: Vec::new(),
+            is_sweeping: false,
             serial: 0,
             lanes: [Lane::new(Framing::WebSocketServer), Lane::new(Framing::Length)],
             run: None,
@@ -137,10 +142,13 @@ impl HubActor {
         if let Some(batch) = self.shared.mailbox.take() {
             return Some(batch);
         }
-        if self.linger.is_worth_it() {
+        if self.is_sweeping {
+            tokio::task::yield_now().await;
+        } else if self.linger.is_worth_it() {
             return self.linger().await;
+        } else {
+            self.sleep(None).await;
         }
-        self.sleep(None).await;
         None
     }
 
@@ -163,13 +171,14 @@ impl HubActor {
         }
         self.report_dropped();
         self.end_expelled();
+        self.sweep();
         self.tell_untold(now);
         self.give_up_waiting(now);
         let ended: Vec<usize> = self.closing.iter().copied().filter(|slot| self.has_ended(*slot, now)).collect();
         ended.into_iter().for_each(|slot| self.remove(slot));
         if now >= self.next_heartbeat {
-            self.next_heartbeat = now + self.shared.config.limits.heartbeat / 4;
             self.heartbeat(now);
+            self.next_heartbeat = now + self.shared.config.limits.heartbeat / 4;
         }
     }
 
@@ -248,6 +257,10 @@ impl HubActor {
 
     fn heartbeat(&mut self, now: Instant) {
         let interval = self.shared.config.limits.heartbeat;
+        if now >= self.next_heartbeat + interval {
+            // This process did not run, so the peers' silence is its own doing.
+            return self.connections.iter().flatten().for_each(|connection| connection.shared.restart_silence(now));
+        }
         for slot in 0..self.connections.len() {
             let Some(connection) = &mut self.connections[slot] else {
                 continue;
@@ -316,6 +329,7 @@ impl HubActor {
             );
             self.remove(slot);
         }
+        while lock(&self.shared.router).sweep() {}
         for notice in self.meter.rest() {
             self.shared.delivery.notice(notice);
         }

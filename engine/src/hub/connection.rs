@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::AbortHandle;
 
+use super::credit::Credit;
 use super::fanout::{Lane, Segment};
 use super::halves::Halves;
 use crate::link::{Link, LinkRead, LinkWrite};
@@ -55,7 +56,7 @@ impl ConnShared {
     }
 
     pub(super) fn mark_read(&self, now: Instant) {
-        self.last_read_ms.store(now.duration_since(self.started).as_millis() as u64, Ordering::Relaxed);
+        self.restart_silence(now);
         self.is_paused.store(false, Ordering::Relaxed);
     }
 
@@ -73,6 +74,11 @@ impl ConnShared {
     /// Whether reading is paused by us.
     pub(super) fn is_paused(&self) -> bool {
         self.is_paused.load(Ordering::Relaxed)
+    }
+
+    /// Nobody was there to hear anything: silence counts from now.
+    pub(super) fn restart_silence(&self, now: Instant) {
+        self.last_read_ms.store(now.duration_since(self.started).as_millis() as u64, Ordering::Relaxed);
     }
 
     /// How long nothing came.
@@ -147,7 +153,7 @@ pub(super) struct Connection {
     pub(super) is_blocked: bool,
     needs_flush: bool,
     /// What the other readers still wait for this one.
-    pub(super) credit: Duration,
+    pub(super) credit: Credit,
     pub(super) malformed: PerMinute,
     /// Malformed messages are told of so often.
     pub(super) complaints: Pacer,
@@ -165,7 +171,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(key: ConnKey, serial: u64, link: Link, lane: usize, credit: Duration, now: Instant) -> Self {
+    pub(super) fn new(key: ConnKey, serial: u64, link: Link, lane: usize, stall: Duration, now: Instant) -> Self {
         Self {
             key,
             serial,
@@ -181,7 +187,7 @@ impl Connection {
             answers_pings: false,
             is_blocked: false,
             needs_flush: false,
-            credit,
+            credit: Credit::new(stall),
             malformed: PerMinute::default(),
             complaints: Pacer::default(),
             refusals: Pacer::default(),

@@ -88,6 +88,8 @@ pub(super) struct Session<'a> {
     last_read: Instant,
     last_read_ms: u64,
     is_paused: bool,
+    /// Silence counts from here, if nothing came since: we were not there to hear it.
+    absent_until: Instant,
     next_heartbeat: Instant,
     hello_deadline: Option<Instant>,
     /// Events written, and those of them that the hub has surely received: a ping carries the first number, its answer brings it back.
@@ -131,6 +133,7 @@ impl<'a> Session<'a> {
             last_read: now,
             last_read_ms: now_ms(),
             is_paused: false,
+            absent_until: now,
             sent: 0,
             proven: 0,
             asked: VecDeque::new(),
@@ -327,8 +330,8 @@ impl<'a> Session<'a> {
             self.take_for_plain();
         }
         if now >= self.next_heartbeat {
-            self.next_heartbeat = now + self.spoke.shared.config.limits.heartbeat / 4;
             self.heartbeat(now);
+            self.next_heartbeat = now + self.spoke.shared.config.limits.heartbeat / 4;
         }
         let closing = &self.spoke.shared.closing;
         if closing.is_overdue(now) && self.end.is_none() {
@@ -345,7 +348,11 @@ impl<'a> Session<'a> {
             return;
         }
         let limits = &self.spoke.shared.config.limits;
-        let silence = now - self.last_read;
+        if now >= self.next_heartbeat + limits.heartbeat {
+            // This process did not run, so the hub's silence is its own doing.
+            self.absent_until = now;
+        }
+        let silence = now - self.last_read.max(self.absent_until);
         // While we do not read, silence says nothing of the hub; but it is to hear that we live.
         if !self.is_paused && silence > limits.dead_after() {
             let reason = CloseReason::new(CloseCode::ABNORMAL, "no byte came for 2.5 heartbeats");

@@ -20,6 +20,9 @@ pub enum Framing {
 pub type Mask = [u8; 4];
 
 impl Framing {
+    /// What a frame adds to its message at most. Source: RFC 6455, 5.2.
+    pub const MAX_HEAD_BYTES: usize = 14;
+
     /// Appends one message as a frame.
     pub fn write_message(self, out: &mut Vec<u8>, message: &str, mask: Mask) {
         match self {

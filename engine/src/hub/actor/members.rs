@@ -1,4 +1,4 @@
-//! How connections come and go. Invariant: a connection that is no longer open is in no topic.
+//! How connections come and go. Invariant: a connection that is no longer open is in no topic, or is being taken out of them.
 
 use std::io;
 use std::sync::Arc;
@@ -139,7 +139,10 @@ impl HubActor {
         };
         connection.push(&frame);
         connection.stage = Stage::Closing(closing);
-        lock(&self.shared.router).remove(connection.key);
+        let mut router = lock(&self.shared.router);
+        router.remove(connection.key);
+        self.is_sweeping |= router.is_leaving(connection.key);
+        drop(router);
         self.closing.insert(slot);
         self.block(slot);
     }
@@ -282,6 +285,14 @@ impl HubActor {
         );
     }
 
+    /// Takes who is gone out of some of the topics it wanted; each step is short.
+    pub(super) fn sweep(&mut self) {
+        if self.is_sweeping && !lock(&self.shared.router).sweep() {
+            self.is_sweeping = false;
+            self.free.append(&mut self.unswept);
+        }
+    }
+
     /// The connection's last moment: its reader stops, the application is told.
     pub(super) fn remove(&mut self, slot: usize) {
         self.closing.remove(&slot);
@@ -289,7 +300,9 @@ impl HubActor {
             return;
         };
         self.lanes[connection.lane].connections -= 1;
-        self.free.push(slot);
+        // Until it stands in no topic any more, nobody else gets its slot.
+        let of_slots = if self.is_sweeping { &mut self.unswept } else { &mut self.free };
+        of_slots.push(slot);
         lock(&self.shared.connections).remove(&connection.key);
         lock(&self.shared.router).forget(connection.key);
         self.untold.remove(&slot);

@@ -185,7 +185,9 @@ impl HubActor {
         {
             let segments = [lanes[0].run(), lanes[1].run()];
             for key in lock(&shared.router).subscribers(topic).iter().filter(|key| **key != run.from) {
-                let Some(connection) = &mut connections[key.slot()] else {
+                // One that is gone may not be out of the topic yet.
+                let Some(connection) = connections[key.slot()].as_mut().filter(|connection| !connection.is_closing())
+                else {
                     continue;
                 };
                 receivers += 1;

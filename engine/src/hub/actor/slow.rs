@@ -9,40 +9,66 @@ use super::{CLOSE_GRACE, HubActor};
 use crate::delivery::Notice;
 use crate::hub::connection::{Connection, contained};
 use crate::hub::count;
+use crate::hub::fanout::pass_bytes;
 use crate::model::{CloseCode, CloseReason};
 use crate::trace;
+use crate::wire::frame::Framing;
 
-/// One step of holding back for a slow reader. Source: `stall` is charged in these.
+/// One step of holding back for a slow reader.
 const HOLD_STEP: Duration = Duration::from_millis(1);
+/// What one step is charged at most: that the machine let the hub sleep longer is not the reader's doing. Source: none, a guess.
+const MAX_CHARGE: Duration = Duration::from_millis(4);
+/// A reader that nobody else waits for has its credit back for this part of its bound. Source: none, a guess: 256 KiB in a second with
+/// the defaults.
+const LEAST_PART: usize = 16;
 
 impl HubActor {
-    pub(super) fn holds_back(&self, connection: &Connection) -> bool {
-        connection.outbox.len() > self.shared.config.max_buffered / 2
-            && !connection.credit.is_zero()
-            && !connection.is_closing()
+    /// Whether the next pass waits: for somebody who keeps reading and has no room for it.
+    pub(super) fn must_hold(&self) -> bool {
+        if self.blocked.is_empty() {
+            return false;
+        }
+        let coming = self.coming_bytes();
+        self.blocked_connections().any(|connection| self.holds_back(connection, coming))
     }
 
-    pub(super) fn must_hold(&self) -> bool {
-        self.blocked_connections().any(|connection| self.holds_back(connection))
+    /// What the next pass may add to a queue.
+    fn coming_bytes(&self) -> usize {
+        let (text, ops) = self.shared.mailbox.next_size();
+        (text + ops * Framing::MAX_HEAD_BYTES).max(pass_bytes(self.shared.config.max_buffered))
+    }
+
+    fn holds_back(&self, connection: &Connection, coming: usize) -> bool {
+        let (waiting, max) = (connection.outbox.len(), self.shared.config.max_buffered);
+        (waiting > max / 2 || waiting > 0 && waiting + coming > max)
+            && !connection.credit.is_spent()
+            && !connection.is_closing()
     }
 
     /// Waits one step for readers that keep reading, at the expense of their credit.
     pub(super) async fn hold(&mut self) {
         let began = Instant::now();
-        let held: Vec<usize> = self.blocked.iter().copied().filter(|slot| self.holds_back_at(*slot)).collect();
+        let coming = self.coming_bytes();
+        let holds = |slot: &usize| self.connections[*slot].as_ref().is_some_and(|it| self.holds_back(it, coming));
+        let held: Vec<usize> = self.blocked.iter().copied().filter(holds).collect();
         self.sleep(Some(began + HOLD_STEP)).await;
-        let waited = began.elapsed();
+        let charge = began.elapsed().min(MAX_CHARGE);
+        let (stall, price) = (self.shared.config.stall, self.price());
         for slot in held {
             if let Some(connection) = &mut self.connections[slot]
-                && !connection.outbox.is_empty()
+                && !connection.is_idle()
             {
-                connection.credit = connection.credit.saturating_sub(waited);
+                connection.credit.charge(charge, connection.left_total, stall, price);
             }
         }
     }
 
-    pub(super) fn holds_back_at(&self, slot: usize) -> bool {
-        self.connections[slot].as_ref().is_some_and(|connection| self.holds_back(connection))
+    /// Bytes that a reader must take to have its whole credit back: half its bound, and less the fewer others wait for it. Where all read as
+    /// slowly, because the machine is busy or the hub faster than any reader, holding back costs nobody anything.
+    fn price(&self) -> usize {
+        let (open, max) = (self.open_connections().max(1), self.shared.config.max_buffered);
+        let waiting_for_them = open.saturating_sub(self.blocked.len());
+        (max / 2 * waiting_for_them / open).max(max / LEAST_PART).max(1)
     }
 
     pub(super) fn blocked_connections(&self) -> impl Iterator<Item = &Connection> {
@@ -94,7 +120,7 @@ impl HubActor {
             }
             Poll::Ready(Ok(())) => {
                 connection.is_blocked = false;
-                connection.credit = self.shared.config.stall;
+                connection.credit.restore(self.shared.config.stall);
                 (false, true)
             }
             Poll::Ready(Err(error)) => {

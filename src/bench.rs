@@ -10,7 +10,7 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Result, Status};
 use napi_derive::napi;
 
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Resume};
 use crate::text::{Numbers, TextOut};
 
 /// Calls wait without a bound: a bounded queue would cost the baseline more.
@@ -27,7 +27,7 @@ impl NativeBenchSource {
     /// A source that is silent until `flood`.
     #[napi(constructor, catch_unwind)]
     pub fn new() -> Self {
-        Self { inbox: Arc::new(Inbox::new()) }
+        Self { inbox: Arc::new(Inbox::new(Resume::AtHalf)) }
     }
 
     /// As the port's.

@@ -16,7 +16,7 @@ use napi_derive::napi;
 
 use crate::attached::Door;
 use crate::convert::{GrantLists, HubOptions, Verdict};
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Resume};
 use crate::port::{Port, close_reason, port_methods};
 use crate::publisher;
 use crate::runtime::{self, EndsWithEnvironment, end_with_environment};
@@ -101,7 +101,7 @@ impl NativeHub {
     /// A hub that waits for `begin`.
     #[napi(constructor, catch_unwind)]
     pub fn new(options: HubOptions) -> Self {
-        let inbox = Arc::new(Inbox::new());
+        let inbox = Arc::new(Inbox::new(Resume::AtHalf));
         let delivery = Arc::clone(&inbox) as Arc<dyn Delivery>;
         let hub = Hub::start(options.hub_config(), Arc::clone(&delivery), runtime::handle());
         let shared =

@@ -27,8 +27,6 @@ pub(crate) type Wake = ThreadsafeFunction<(), (), (), Status, false, true, 0>;
 const MAX_ENTRIES: usize = 512;
 /// Bytes of one batch, one entry above it. Source: measured, texts of 256 KiB cost ten times as much.
 const MAX_CHUNK_BYTES: usize = 64 << 10;
-/// Below this, senders go on. Source: 8 batches of room; a spoke that reads nothing until half is taken looks like one that has stopped.
-const REOPENS_AT: usize = Limits::INBOX_BYTES / 8 * 7;
 /// A batch this small that empties the inbox ends the series; after a larger one JavaScript looks once more without a wake.
 const SMALL_BATCH: usize = 8;
 /// So long a lingering inbox is looked at again without a wake. Source: measured, a wake costs its sender about 5 microseconds; a guess above that.
@@ -43,6 +41,24 @@ const NOTICE: u32 = 0;
 const FIRST: u32 = 1 << 31;
 /// Slots for pairs; slot 0 is the notices'.
 const SLOTS: usize = 4096;
+
+/// When readers go on after the inbox was full.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Resume {
+    /// At half: many readers share the inbox, and each is woken.
+    AtHalf,
+    /// As soon as one batch was taken. A reader that takes nothing for as long as half an inbox lasts looks like one that has stopped.
+    AtOnce,
+}
+
+impl Resume {
+    fn below(self) -> usize {
+        match self {
+            Self::AtHalf => Limits::INBOX_BYTES / 2,
+            Self::AtOnce => Limits::INBOX_BYTES - MAX_CHUNK_BYTES,
+        }
+    }
+}
 
 struct Entry {
     pair: u32,
@@ -179,26 +195,28 @@ struct State {
 /// The inbox of one root target.
 pub(crate) struct Inbox {
     state: Mutex<State>,
+    resume: Resume,
     bytes: AtomicUsize,
     is_armed: AtomicBool,
     wake: OnceLock<Wake>,
 }
 
 impl Inbox {
-    pub(crate) fn new() -> Self {
-        Self::with(None)
+    pub(crate) fn new(resume: Resume) -> Self {
+        Self::with(resume, None)
     }
 
     /// For senders that are JavaScript threads themselves.
     pub(crate) fn lingering() -> Self {
-        Self::with(Some(Linger::new()))
+        Self::with(Resume::AtHalf, Some(Linger::new()))
     }
 
-    fn with(linger: Option<Linger>) -> Self {
+    fn with(resume: Resume, linger: Option<Linger>) -> Self {
         let (chunks, pairs) = (VecDeque::new(), Pairs::new());
         let state = State { linger, chunks, pairs, waiting: Vec::new(), is_closed: false };
         Self {
             state: Mutex::new(state),
+            resume,
             bytes: AtomicUsize::new(0),
             is_armed: AtomicBool::new(false),
             wake: OnceLock::new(),
@@ -281,7 +299,7 @@ impl Inbox {
 
     fn release(&self, cost: usize) {
         let before = self.bytes.fetch_sub(cost.min(self.bytes.load(Ordering::Relaxed)), Ordering::Relaxed);
-        if before.saturating_sub(cost) < REOPENS_AT {
+        if before.saturating_sub(cost) < self.resume.below() {
             let waiting = std::mem::take(&mut self.lock().waiting);
             waiting.into_iter().for_each(Waker::wake);
         }

@@ -15,7 +15,7 @@ use napi_derive::napi;
 
 use crate::convert;
 use crate::hub::Address;
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Resume};
 use crate::port::{Port, close_reason, port_methods};
 use crate::publisher;
 use crate::runtime::{self, EndsWithEnvironment, end_with_environment};
@@ -51,7 +51,7 @@ port_methods!(NativeSpoke, spoke, Spoke::publish);
 impl NativeSpoke {
     /// A spoke over the links of `connector` that waits for `begin`.
     pub(crate) fn over(connector: Arc<dyn Connect>, config: SpokeConfig) -> Self {
-        let inbox = Arc::new(Inbox::new());
+        let inbox = Arc::new(Inbox::new(Resume::AtOnce));
         let delivery = Arc::clone(&inbox) as Arc<dyn Delivery>;
         let spoke = Spoke::start(config, connector, delivery, runtime::handle());
         Self { port: Port::new(Arc::clone(&inbox)), shared: Arc::new(SpokeShared { spoke, inbox }) }

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
 use super::connection::{Closing, Connection, Stage};
+use super::credit::WaitedFor;
 use super::fanout::{Lane, Run};
 use super::linger::{LINGER_TURNS, Linger};
 use super::{Op, Shared, count};
@@ -56,6 +57,7 @@ pub(super) struct HubActor {
     touched: Vec<usize>,
     rotation: usize,
     blocked: Vec<usize>,
+    waited_for: WaitedFor,
     closing: HashSet<usize>,
     /// Connections that are to be admitted, the oldest first, and until when.
     waiting: VecDeque<(Instant, ConnKey)>,
@@ -93,6 +95,7 @@ impl HubActor {
             touched: Vec::new(),
             rotation: 0,
             blocked: Vec::new(),
+            waited_for: WaitedFor::default(),
             closing: HashSet::new(),
             waiting: VecDeque::new(),
             meter: ErrorMeter::default(),

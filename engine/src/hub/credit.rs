@@ -1,8 +1,9 @@
-//! How long the other readers still wait for one that is slow. Does not wait and does not know who waits.
+//! How long the other readers still wait for one that is slow, and who was waited for lately. Does not wait.
 //!
 //! Invariants: who takes nothing has no credit left when the others have waited for `stall`; there is never more than `stall`.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 /// What is left of one connection's credit.
 #[derive(Debug)]
@@ -35,6 +36,41 @@ impl Credit {
     }
 }
 
+/// A reader that was waited for is not counted among those who wait for others, for so long. Source: none, a guess: that readers of a busy
+/// machine had their turn.
+const LATELY: Duration = Duration::from_secs(5);
+/// A reader that nobody else waits for has its credit back for this part of its bound. Source: none, a guess: 256 KiB in a second with
+/// the defaults.
+const LEAST_PART: usize = 16;
+
+/// Who was waited for lately, by slot.
+#[derive(Debug, Default)]
+pub(super) struct WaitedFor {
+    at: HashMap<usize, Instant>,
+    pruned_at: Option<Instant>,
+}
+
+impl WaitedFor {
+    pub(super) fn note(&mut self, slot: usize, now: Instant) {
+        self.at.insert(slot, now);
+        if self.pruned_at.is_none_or(|at| now - at >= LATELY / 16) {
+            self.at.retain(|_, at| now - *at < LATELY);
+            self.pruned_at = Some(now);
+        }
+    }
+
+    pub(super) fn forget(&mut self, slot: usize) {
+        self.at.remove(&slot);
+    }
+
+    /// Bytes that a reader of `open` must take to have its whole credit back: half of `max_buffered`, and less the fewer others wait for
+    /// it. Where all read as slowly, because the machine is busy or the hub faster than any reader, waiting costs nobody anything.
+    pub(super) fn price(&self, open: usize, max_buffered: usize) -> usize {
+        let others = open.saturating_sub(self.at.len());
+        (max_buffered / 2 * others / open.max(1)).max(max_buffered / LEAST_PART).max(1)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +99,18 @@ mod tests {
         assert_eq!(credit.left, STALL - 102 * STEP + STALL / 10, "what was reckoned is not reckoned again");
         credit.charge(STEP, 1000, STALL, 500);
         assert_eq!(credit.left, STALL - STEP);
+    }
+
+    #[test]
+    fn the_price_falls_with_the_number_of_those_who_were_waited_for_lately() {
+        let (mut waited_for, now) = (WaitedFor::default(), Instant::now());
+        assert_eq!(waited_for.price(10, 1600), 800);
+        (0..5).for_each(|slot| waited_for.note(slot, now));
+        assert_eq!(waited_for.price(10, 1600), 400);
+        (5..10).for_each(|slot| waited_for.note(slot, now + LATELY));
+        assert_eq!(waited_for.price(10, 1600), 400, "the first five are long ago");
+        waited_for.forget(5);
+        assert_eq!(waited_for.price(10, 1600), 480);
+        assert_eq!((waited_for.price(4, 1600), waited_for.price(0, 0)), (100, 1), "never nothing");
     }
 }

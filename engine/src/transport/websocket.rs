@@ -6,6 +6,7 @@ mod attached;
 mod client;
 mod head;
 mod server;
+mod tcp;
 mod tls;
 mod upgrade;
 

@@ -306,6 +306,7 @@ impl HubActor {
         lock(&self.shared.connections).remove(&connection.key);
         lock(&self.shared.router).forget(connection.key);
         self.untold.remove(&slot);
+        self.waited_for.forget(slot);
         let asked = connection.asked.drain().map(|(_, (token, _))| token);
         asked.chain(connection.given_up.drain()).for_each(|token| {
             self.questions.remove(&token);

@@ -18,9 +18,6 @@ use crate::wire::frame::Framing;
 const HOLD_STEP: Duration = Duration::from_millis(1);
 /// What one step is charged at most: that the machine let the hub sleep longer is not the reader's doing. Source: none, a guess.
 const MAX_CHARGE: Duration = Duration::from_millis(4);
-/// A reader that nobody else waits for has its credit back for this part of its bound. Source: none, a guess: 256 KiB in a second with
-/// the defaults.
-const LEAST_PART: usize = 16;
 
 impl HubActor {
     /// Whether the next pass waits: for somebody who keeps reading and has no room for it.
@@ -53,7 +50,9 @@ impl HubActor {
         let held: Vec<usize> = self.blocked.iter().copied().filter(holds).collect();
         self.sleep(Some(began + HOLD_STEP)).await;
         let charge = began.elapsed().min(MAX_CHARGE);
-        let (stall, price) = (self.shared.config.stall, self.price());
+        held.iter().for_each(|slot| self.waited_for.note(*slot, began));
+        let config = &self.shared.config;
+        let (stall, price) = (config.stall, self.waited_for.price(self.open_connections(), config.max_buffered));
         for slot in held {
             if let Some(connection) = &mut self.connections[slot]
                 && !connection.is_idle()
@@ -61,14 +60,6 @@ impl HubActor {
                 connection.credit.charge(charge, connection.left_total, stall, price);
             }
         }
-    }
-
-    /// Bytes that a reader must take to have its whole credit back: half its bound, and less the fewer others wait for it. Where all read as
-    /// slowly, because the machine is busy or the hub faster than any reader, holding back costs nobody anything.
-    fn price(&self) -> usize {
-        let (open, max) = (self.open_connections().max(1), self.shared.config.max_buffered);
-        let waiting_for_them = open.saturating_sub(self.blocked.len());
-        (max / 2 * waiting_for_them / open).max(max / LEAST_PART).max(1)
     }
 
     pub(super) fn blocked_connections(&self) -> impl Iterator<Item = &Connection> {

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::server::{ListenConfig, Server, TOO_MANY};
+use super::tcp;
 use super::upgrade::{Arrival, Denial, LocalEnd};
 use crate::link::{Accept, Link, Peer};
 use crate::model::CloseCode;
@@ -68,7 +69,7 @@ impl Doorway {
                 let stream = tokio::net::UnixStream::from_std(socket.into())?;
                 return server.receive(stream, arrival, tokio::net::UnixStream::into_split).await;
             }
-            socket.set_tcp_nodelay(true)?;
+            tcp::prepare(&socket2::SockRef::from(&socket))?;
             let stream = tokio::net::TcpStream::from_std(socket.into())?;
             server.receive(stream, arrival, tokio::net::TcpStream::into_split).await
         }));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Response, StatusCode, Uri};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracing::debug;
@@ -11,6 +12,7 @@ use tungstenite::handshake::client::generate_request;
 use tungstenite::handshake::derive_accept_key;
 
 use super::head::{self, HeadError};
+use super::tcp;
 use super::tls::ClientTls;
 use crate::link::{BoxFuture, Connect, ConnectError, Destination, Link, Peer};
 use crate::model::{Error, ErrorKind, Limits};
@@ -61,7 +63,7 @@ async fn dial(config: &ClientConfig, to: &Destination) -> Result<Link, ConnectEr
     })?;
     let broken =
         |error: std::io::Error| temporary(Error::with_source(ErrorKind::Connect, format!("{host}:{port}"), error));
-    stream.set_nodelay(true).map_err(broken)?;
+    tcp::prepare(&SockRef::from(&stream)).map_err(broken)?;
     let remote = stream.peer_addr().ok();
     let peer = Peer { transport: "websocket", remote_address: remote, url: Some(to.url.clone()), ..Peer::default() };
     if !is_tls {

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio_rustls::TlsAcceptor;
 
 use super::head::HeadError;
+use super::tcp;
 use super::tls::{self, ServerTls};
 use super::upgrade::{Arrival, LocalEnd, Upgraded};
 use crate::link::{Accept, Link};
@@ -212,7 +214,7 @@ impl Server {
     }
 
     async fn accept(&self, stream: TcpStream, arrival: Arrival, tls: Option<TlsAcceptor>) -> Result<(), HeadError> {
-        stream.set_nodelay(true)?;
+        tcp::prepare(&SockRef::from(&stream))?;
         let Some(tls) = tls else { return self.receive(stream, arrival, TcpStream::into_split).await };
         let stream = tls.accept(stream).await?;
         let identity = tls::client_identity(&stream);

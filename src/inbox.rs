@@ -17,6 +17,7 @@ use foldhash::fast::RandomState;
 use napi::Status;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 
+use crate::heap;
 use crate::notice;
 use crate::text::{TextOut, push_utf16};
 
@@ -333,6 +334,10 @@ impl Delivery for Inbox {
 
     fn is_full(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) >= Limits::INBOX_BYTES
+    }
+
+    fn ebb(&self) {
+        heap::give_back();
     }
 
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {

@@ -6,6 +6,7 @@ mod bench;
 mod bus;
 mod convert;
 mod error;
+mod heap;
 mod hub;
 mod inbox;
 mod memory;

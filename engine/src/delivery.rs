@@ -20,6 +20,9 @@ pub trait Delivery: Send + Sync + 'static {
 
     /// Ready while there is room; else wakes when there is.
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// A great deal of memory was freed at once: time to give the system back what the allocator keeps.
+    fn ebb(&self) {}
 }
 
 /// Why there is a hole in what a target heard or said.

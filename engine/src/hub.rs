@@ -12,6 +12,7 @@ mod halves;
 mod linger;
 mod loss;
 mod reader;
+mod tide;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

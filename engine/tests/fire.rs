@@ -1022,6 +1022,27 @@ async fn while_a_hub_does_not_read_a_native_peer_is_pinged_by_events_that_a_page
     .await;
 }
 
+#[tokio::test]
+async fn a_paced_publisher_that_is_closed_is_read_again_and_does_not_take_the_whole_grace() {
+    within(async {
+        let mut config = HubConfig::default();
+        config.limits.max_publish_per_second = Some(1);
+        let net = Net::start(config, Via::WebSocket).await;
+        let mut peer = net.peer().await;
+        let (key, _) = net.app.connection(1).await;
+        for n in 0..100 {
+            peer.send(&event("a", "", &n.to_string())).await;
+        }
+        until("some of it is heard", || net.hub.stats().received > 0).await;
+        net.hub.disconnect(key, CloseReason::new(CloseCode::POLICY, "enough"));
+        assert_eq!(peer.until_end().await.1.map(|(code, _)| code), Some(1008));
+        // A hub waits five seconds for an answer that does not come, and the pace would let this one wait for a minute and a half.
+        let gone = tokio::time::timeout(Duration::from_secs(4), net.app.disconnection(key)).await;
+        assert_eq!(gone.expect("at once").0, 1008);
+    })
+    .await;
+}
+
 // ---- Storms and defects ----------------------------------------------------------------------------------------------------------------
 
 #[tokio::test]

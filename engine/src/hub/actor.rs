@@ -23,6 +23,7 @@ use super::connection::{Closing, Connection, Stage};
 use super::credit::WaitedFor;
 use super::fanout::{Lane, Run};
 use super::linger::{LINGER_TURNS, Linger};
+use super::tide::Tide;
 use super::{Op, Shared, count};
 use crate::delivery::{Failure, Notice};
 use crate::mailbox::{Batch, lock};
@@ -77,6 +78,7 @@ pub(super) struct HubActor {
     next_heartbeat: Instant,
     timer: Option<Pin<Box<Sleep>>>,
     linger: Linger,
+    tide: Tide,
 }
 
 impl HubActor {
@@ -110,6 +112,7 @@ impl HubActor {
             next_heartbeat,
             timer: None,
             linger: Linger::default(),
+            tide: Tide::default(),
         }
     }
 
@@ -175,6 +178,9 @@ impl HubActor {
         self.report_dropped();
         self.end_expelled();
         self.sweep();
+        if self.tide.ebbs(self.shared.mailbox.published_bytes() + self.shared.halves.total()) {
+            self.shared.delivery.ebb();
+        }
         self.tell_untold(now);
         self.give_up_waiting(now);
         let ended: Vec<usize> = self.closing.iter().copied().filter(|slot| self.has_ended(*slot, now)).collect();

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::credit::Credit;
@@ -34,6 +35,8 @@ pub(super) struct ConnShared {
     is_paused: AtomicBool,
     /// Some of its events were for the application since that last had room: if it falls behind, reading pauses.
     pub(super) reaches_application: AtomicBool,
+    /// Notified when we begin to close it.
+    pub(super) ends: Notify,
     buffered: AtomicUsize,
     /// Bytes of a half-received message.
     half: AtomicUsize,
@@ -48,6 +51,7 @@ impl ConnShared {
             last_read_ms: AtomicU64::new(0),
             is_paused: AtomicBool::new(false),
             reaches_application: AtomicBool::new(false),
+            ends: Notify::new(),
             buffered: AtomicUsize::new(0),
             half: AtomicUsize::new(0),
             received: AtomicU64::new(0),

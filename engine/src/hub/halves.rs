@@ -32,9 +32,14 @@ impl Halves {
         false
     }
 
+    /// Bytes that are held.
+    pub(super) fn total(&self) -> usize {
+        self.total.load(Ordering::Acquire)
+    }
+
     /// Bytes above the bound.
     pub(super) fn excess(&self) -> usize {
-        self.total.load(Ordering::Acquire).saturating_sub(self.max)
+        self.total().saturating_sub(self.max)
     }
 
     /// Ready while more may be received; else wakes when it may.

@@ -45,7 +45,11 @@ pub(super) async fn read(mut reader: Box<dyn LinkRead>, key: ConnKey, conn: Arc<
         }
         if let Some(until) = share.take(&read, Instant::now()) {
             conn.mark_paused();
-            tokio::time::sleep_until(until.into()).await;
+            // Whoever is being closed has an answer to our close frame, which is waited for.
+            tokio::select! {
+                () = tokio::time::sleep_until(until.into()) => {}
+                () = conn.ends.notified() => share = Share::default(),
+            }
         }
     }
 }
@@ -104,6 +108,7 @@ impl OneRead {
 }
 
 /// What a connection may publish in a second.
+#[derive(Default)]
 struct Share {
     events: Option<Allowance>,
     bytes: Option<Allowance>,
@@ -136,7 +141,10 @@ struct Guard<'a> {
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        self.conn.hold_half(0, &self.hub.halves);
+        if self.conn.half() > 0 {
+            self.conn.hold_half(0, &self.hub.halves);
+            let _closed = self.hub.mailbox.command(Op::Wake);
+        }
         if !std::thread::panicking() {
             return;
         }

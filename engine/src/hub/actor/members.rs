@@ -139,6 +139,7 @@ impl HubActor {
         };
         connection.push(&frame);
         connection.stage = Stage::Closing(closing);
+        connection.shared.ends.notify_one();
         let mut router = lock(&self.shared.router);
         router.remove(connection.key);
         self.is_sweeping |= router.is_leaving(connection.key);

@@ -34,6 +34,9 @@ impl HubActor {
         if held + connection.asked.len() + connection.given_up.len() >= max {
             return self.refuse_subscription(slot, topic, n, "LIMIT", "maxTopicsPerConnection of the hub reached");
         }
+        if self.questions.len() >= self.shared.config.limits.max_topics {
+            return self.refuse_subscription(slot, topic, n, "LIMIT", "maxTopics of the hub reached");
+        }
         // Questions are for the application: who asks faster than it answers is not read.
         connection.shared.reaches_application.store(true, Ordering::Relaxed);
         self.last_question = self.last_question.wrapping_add(1);

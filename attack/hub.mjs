@@ -23,7 +23,7 @@ function makeHub() {
 
 const { hub, unknown } = makeHub();
 hub.addEventListener('error', ({ detail }) => {
-  errors[detail.code] = (errors[detail.code] ?? 0) + 1 + (detail.dropped ?? 0);
+  errors[detail.code] = (errors[detail.code] ?? 0) + (detail.dropped ?? 1);
 });
 
 /** Events that attacks send to the hub's own listeners, by topic, and the names of the last. Their payload may be too deep to be walked. */

@@ -92,7 +92,7 @@ class Publisher {
 
   #isDrop({ code, dropped }) {
     if (code !== 'ERR_BUFFER_FULL') return false;
-    this.reported += 1 + (dropped ?? 0);
+    this.reported += dropped;
     return this.#isReckless;
   }
 }

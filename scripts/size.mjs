@@ -1,10 +1,11 @@
 // What the package costs a page: bundles entries as an application's bundler does, minifies them and prints their sizes. Fails when a spoke is
-// larger than its bound, or when a bundle holds what was not asked for. Builds dist/ first. Usage: node scripts/size.mjs
-import { gzipSync } from 'node:zlib';
+// larger than its bound, or when a bundle holds what was not asked for. Builds dist/ first. With --parts it prints what each file has in the
+// spoke's bundle. Usage: node scripts/size.mjs [--parts]
+import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { buildTypeScript, installPackages } from './build.mjs';
 import { root } from './project.mjs';
-import { Failure, whenStarted } from './run.mjs';
+import { Failure, parse, whenStarted } from './run.mjs';
 
 const core = "export { createPubSub, createMemoryEventTarget, createEvent } from '@alkdev/pubsub-native';";
 const spoke = "export { createWebSocketClientEventTarget } from '@alkdev/pubsub-native/event-target-websocket-client';";
@@ -34,7 +35,7 @@ const MAX_ADDED = 8192;
 export async function measure() {
   const sizes = [];
   for (const { name, code, without } of bundles) {
-    const { outputFiles } = await build({
+    const { outputFiles, metafile } = await build({
       stdin: { contents: code, resolveDir: root },
       bundle: true,
       minify: true,
@@ -42,30 +43,41 @@ export async function measure() {
       platform: 'browser',
       target: 'es2022',
       write: false,
+      metafile: true,
     });
     const [{ contents, text }] = outputFiles;
     const strangers = without.filter((word) => text.includes(word));
     if (strangers.length > 0) throw new Failure(`the bundle of ${name} holds ${strangers.join(', ')}`);
-    sizes.push({ name, minified: contents.length, gzip: gzipSync(contents, { level: 9 }).length });
+    const [{ inputs }] = Object.values(metafile.outputs);
+    const parts = Object.entries(inputs).map(([file, { bytesInOutput }]) => ({ file, bytes: bytesInOutput }));
+    const gzip = gzipSync(contents, { level: 9 }).length;
+    sizes.push({ name, minified: contents.length, gzip, brotli: brotliCompressSync(contents).length, parts });
   }
   const [, , ofCore, ofSpoke, ofBoth] = sizes;
-  const added = ofBoth.gzip - ofCore.gzip;
-  if (ofSpoke.gzip > MAX_SPOKE || added > MAX_ADDED)
+  const added = { gzip: ofBoth.gzip - ofCore.gzip, brotli: ofBoth.brotli - ofCore.brotli };
+  if (ofSpoke.gzip > MAX_SPOKE || added.gzip > MAX_ADDED)
     throw new Failure(
-      `a spoke has ${ofSpoke.gzip} bytes with gzip (at most ${MAX_SPOKE}) and adds ${added} to the core (at most ${MAX_ADDED})`,
+      `a spoke has ${ofSpoke.gzip} bytes with gzip (at most ${MAX_SPOKE}) and adds ${added.gzip} to the core (at most ${MAX_ADDED})`,
     );
   return { sizes, added };
 }
 
-whenStarted(import.meta.url, async () => {
+whenStarted(import.meta.url, async (args) => {
+  const { options } = parse(args, { '--parts': 'flag' });
   installPackages();
   buildTypeScript();
   const { sizes, added } = await measure();
-  for (const { name, minified, gzip } of sizes)
+  const number = (bytes) => String(bytes).padStart(6);
+  for (const { name, minified, gzip, brotli } of sizes)
     console.log(
-      `${name.padEnd(52)} ${String(minified).padStart(6)} bytes minified, ${String(gzip).padStart(6)} with gzip`,
+      `${name.padEnd(52)} ${number(minified)} bytes minified, ${number(gzip)} with gzip, ${number(brotli)} with brotli`,
     );
   console.log(
-    `${'added to the core by createWebSocketClientEventTarget'.padEnd(75)} ${String(added).padStart(6)} with gzip`,
+    `${'added to the core by createWebSocketClientEventTarget'.padEnd(75)} ${number(added.gzip)} with gzip, ${number(added.brotli)} with brotli`,
   );
+  if (!options['--parts']) return;
+  const { name, parts } = sizes[3];
+  console.log(`\nbytes minified of ${name}, by file:`);
+  for (const { file, bytes } of parts.filter((part) => part.bytes > 0).sort((a, b) => b.bytes - a.bytes))
+    console.log(`${number(bytes)}  ${file}`);
 });

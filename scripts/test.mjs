@@ -44,27 +44,27 @@ function rustTests() {
   run('cargo', ['test', '--package', 'alkpubsub-engine', ...lockedInCI()]);
 }
 
-/** The files are listed here, because `node --test` knows no patterns before Node 21. */
 function javaScriptTests(filters) {
-  const files = testFiles(fromRoot('__test__')).filter(
-    (file) => filters.length === 0 || filters.some((part) => file.includes(part)),
-  );
-  if (files.length === 0) throw new Failure(`no test file matches ${filters.join(' ') || '__test__/**/*.test.mjs'}`);
+  const files = testFiles(filters);
   say(`node --test, ${files.length} files`);
-  run(process.execPath, [
-    '--test',
-    '--test-reporter=spec',
-    `--test-concurrency=${concurrency}`,
-    `--test-timeout=${fileTimeoutMs}`,
-    ...files,
-  ]);
+  run(process.execPath, ['--test', '--test-reporter=spec', ...testLimits.flags, ...files]);
 }
 
-function testFiles(folder) {
-  return readdirSync(folder, { recursive: true })
+/** How node --test is to treat our files. */
+export const testLimits = {
+  flags: [`--test-concurrency=${concurrency}`, `--test-timeout=${fileTimeoutMs}`],
+  timeoutMs: fileTimeoutMs,
+};
+
+/** The files whose path has one of these parts. Listed here, because `node --test` knows no patterns before Node 21. */
+export function testFiles(filters) {
+  const folder = fromRoot('__test__');
+  const files = readdirSync(folder, { recursive: true })
     .map((name) => relative(root, join(folder, name)).split(sep).join('/'))
     .filter((name) => name.endsWith('.test.mjs'))
-    .sort();
+    .filter((file) => filters.length === 0 || filters.some((part) => file.includes(part)));
+  if (files.length === 0) throw new Failure(`no test file matches ${filters.join(' ') || '__test__/**/*.test.mjs'}`);
+  return files.sort();
 }
 
 whenStarted(import.meta.url, (args) => {

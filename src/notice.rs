@@ -16,7 +16,11 @@ pub(crate) fn to_json(notice: Notice) -> Value {
         }
         Notice::Gap(gap) => gap_to_json(&gap),
         Notice::Error { failure: Failure { kind, message }, dropped } => {
-            json!({ "kind": "error", "code": code(kind), "message": message, "dropped": dropped })
+            let mut object = json!({ "kind": "error", "code": code(kind), "message": message });
+            if dropped > 0 {
+                object["dropped"] = dropped.into();
+            }
+            object
         }
         Notice::Closed { reason, error } => {
             let mut object = json!({ "kind": "closed", "code": reason.code.0, "reason": reason.reason });

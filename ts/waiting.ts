@@ -1,6 +1,7 @@
 // Promises that somebody else settles, and promises by token that the engine settles with a notice.
 // Does not know what is waited for.
-// Invariant: a settled or abandoned waiter holds nothing: neither the signal it watched nor a place in a table.
+// Invariants: a settled or abandoned waiter holds nothing: neither the signal it watched nor a place in a table; a topic has at most one
+// token, which all who wait for it share.
 
 import { onAbort } from './abort.js';
 
@@ -106,18 +107,20 @@ export class Waiters<T> {
   }
 
   resolveTopic(topic: string, value: T): void {
-    for (const [token, waiter] of [...this.#byToken]) if (waiter.topic === topic) this.resolve(token, value);
+    const token = this.#tokens.get(topic);
+    if (token !== undefined) this.resolve(token, value);
   }
 
   /** Rejects those that wait for `topic`. */
   rejectTopic(topic: string, makeReason: () => unknown): void {
-    for (const [token, waiter] of [...this.#byToken]) if (waiter.topic === topic) this.reject(token, makeReason());
+    const token = this.#tokens.get(topic);
+    if (token !== undefined) this.reject(token, makeReason());
   }
 
   #take(token: number): Deferred<T> | undefined {
     const waiter = this.#byToken.get(token);
     this.#byToken.delete(token);
-    if (waiter?.topic !== undefined && this.#tokens.get(waiter.topic) === token) this.#tokens.delete(waiter.topic);
+    if (waiter?.topic !== undefined) this.#tokens.delete(waiter.topic);
     return waiter?.deferred;
   }
 }

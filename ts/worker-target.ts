@@ -242,6 +242,7 @@ export class WorkerTarget extends TransportTarget {
       this.raise(
         new PubSubError('ERR_NOT_SERIALIZABLE', `"${message.type}:${message.id}" could not be posted: ${why}`, {
           cause,
+          dropped: 1,
         }),
       );
       return false;

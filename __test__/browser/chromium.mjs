@@ -104,7 +104,7 @@ function reply(response, answer) {
 const imports = {
   '@alkdev/pubsub-native': '/dist/index.js',
   '@alkdev/pubsub-native/event-target-websocket-client': '/dist/browser/event-target-websocket-client.js',
-  'node:test': '/__test__/browser/page/test.mjs',
+  '@alkdev/pubsub-native/event-target-worker': '/dist/event-target-worker.js',
   'node:assert/strict': '/__test__/browser/page/assert.mjs',
   '/__test__/conformance/uncaught.mjs': '/__test__/browser/page/uncaught.mjs',
 };

@@ -1,4 +1,5 @@
-// The spoke in a real Chromium against the native hub: the conformance suite, refusals a page can read, and a hub that is killed.
+// The spoke in a real Chromium against the native hub: refusals a page can read, a hub that is killed, tabs that are blocked, cached and closed.
+// The conformance suite is in conformance.test.mjs.
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -19,9 +20,6 @@ before(async () => {
 });
 after(() => Promise.all(endings.map((end) => end())));
 
-/** Left out: 100 000 events over the socket of a page take most of a minute. conformance/plain-spoke.test.mjs runs it over `ws`. */
-const TOO_LONG = 'an idle reader of a hundred thousand events ends as its overflow rule says';
-
 /** What every page here has: the factory as `connect`. */
 const prelude = `
 import { createEvent } from '@alkdev/pubsub-native';
@@ -34,44 +32,6 @@ async function listenOn(t, hubOptions) {
   await hub.ready();
   return hub;
 }
-
-test('a page passes the conformance suite with two spokes at a relaying native hub', options, async (t) => {
-  const hubs = new Map();
-  const origin = await serveProject(t, {
-    'GET /': () =>
-      pageOf(`${prelude}
-import { conformance } from '/__test__/conformance/index.mjs';
-import { runAll } from 'node:test';
-conformance('two spokes in Chromium', async () => {
-  const { url } = await (await fetch('/hub')).json();
-  const [a, b] = [connect(url), connect(url)];
-  const close = async () => {
-    await Promise.all([a.close(), b.close()]);
-    await fetch('/close?url=' + encodeURIComponent(url));
-  };
-  return { a, b, close };
-}, { transport: true, echo: false, acknowledges: true });
-globalThis.results = runAll('${TOO_LONG}');
-globalThis.isReady = true;`),
-    'GET /hub': async () => {
-      const hub = await listenOn(t, { relay: true, allowedOrigins: [origin] });
-      hubs.set(hub.address.url, hub);
-      return { url: hub.address.url };
-    },
-    'GET /close': (query) => hubs.get(query.get('url')).close(),
-  });
-  const { page, problems } = await openPage(t, context, `${origin}/`);
-  await page.waitForFunction(() => globalThis.isReady);
-  const results = await page.evaluate(() => globalThis.results);
-  t.diagnostic(`left out in the page, it takes too long there: "${TOO_LONG}"`);
-  t.diagnostic(`${results.length} tests in ${await page.evaluate(() => navigator.userAgent)}`);
-  assert(results.length >= 24, `only ${results.length} tests ran`);
-  assert.deepEqual(
-    results.filter(({ error }) => error !== undefined),
-    [],
-  );
-  assert.deepEqual(problems, []);
-});
 
 test('a page of a foreign origin is refused; 4401, 4403 and who is asked again are readable', options, async (t) => {
   let asked = 0;

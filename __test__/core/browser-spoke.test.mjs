@@ -366,8 +366,8 @@ test('what has no room while there is no link is dropped, counted and reported o
     [errors, spoke.stats().dropped],
     [
       [
-        ['ERR_BUFFER_FULL', undefined],
         ['ERR_BUFFER_FULL', 1],
+        ['ERR_BUFFER_FULL', 2],
       ],
       3,
     ],

@@ -289,8 +289,8 @@ test('a refusal says how often it stands for, and one without a number takes an 
   // One error per code and 100 ms; what comes sooner is merged into the next, and close() waits for nobody.
   await spoke.close();
   assert.deepEqual(errors, [
-    ['ERR_FORBIDDEN', undefined],
-    ['ERR_FORBIDDEN', 4],
+    ['ERR_FORBIDDEN', 1],
+    ['ERR_FORBIDDEN', 5],
   ]);
 });
 

@@ -13,11 +13,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tracing::debug;
 
 use crate::delivery::{Delivery, Failure, Notice};
 use crate::link::medium::{Carried, Medium, Member, Seat};
 use crate::mailbox::lock;
 use crate::model::{CloseCode, CloseReason, ErrorKind, Limits, Prefix, Published};
+use crate::trace;
 use inward::Inward;
 use outward::Outward;
 
@@ -122,6 +124,7 @@ impl Bus {
             return;
         }
         course.has_begun = true;
+        debug!(target: trace::BUS, members = seat.members(), "open");
         delivery.notice(Notice::Open { is_reconnected: false, is_native: true });
         inward.for_each_topic(|topic| seat.subscribe(topic));
         for (topic, token) in std::mem::take(&mut course.confirmations) {
@@ -208,6 +211,7 @@ impl Bus {
         }
         drop(course);
         self.shared.leave();
+        debug!(target: trace::BUS, code = reason.code.0, reason = reason.reason, "closed");
         self.shared.delivery.notice(Notice::Closed { reason, error: None });
     }
 

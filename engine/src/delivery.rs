@@ -86,7 +86,7 @@ pub enum Notice {
     Reconnecting { attempt: u32, delay_ms: u64, cause: Failure },
     /// Events may be missing.
     Gap(Gap),
-    /// Something went wrong and the target goes on; `dropped` more of the kind were not told.
+    /// Something went wrong. `dropped`: how many events were lost or how often it happened, this time included; 0: the target ends with it.
     Error { failure: Failure, dropped: u64 },
     /// The target is closed. The last notice.
     Closed { reason: CloseReason, error: Option<Failure> },

@@ -27,4 +27,8 @@ pub mod trace {
     pub const SPOKE: &str = "alkpubsub::spoke";
     /// Handshakes.
     pub const WEBSOCKET: &str = "alkpubsub::websocket";
+    /// Members of buses.
+    pub const BUS: &str = "alkpubsub::bus";
+    /// Who meets whom within the process.
+    pub const PROCESS: &str = "alkpubsub::process";
 }

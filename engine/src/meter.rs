@@ -24,11 +24,11 @@ pub(crate) struct ErrorMeter {
 }
 
 impl ErrorMeter {
-    /// An error happened `count` times; gives the notice if it is time for one.
+    /// An error happened `count` times, or cost so many events; gives the notice if it is time for one.
     pub(crate) fn raise(&mut self, now: Instant, kind: ErrorKind, message: String, count: u64) -> Option<Notice> {
         let Some(known) = self.kinds.iter_mut().find(|known| known.kind == kind) else {
             self.kinds.push(Kind { kind, told_at: now, untold: 0, last: String::new() });
-            return Some(notice(kind, message, count - 1));
+            return Some(notice(kind, message, count));
         };
         if now.duration_since(known.told_at) < INTERVAL {
             known.untold += count;
@@ -36,7 +36,7 @@ impl ErrorMeter {
             return None;
         }
         known.told_at = now;
-        Some(notice(kind, message, std::mem::take(&mut known.untold) + count - 1))
+        Some(notice(kind, message, std::mem::take(&mut known.untold) + count))
     }
 
     /// When something untold becomes due.
@@ -49,7 +49,7 @@ impl ErrorMeter {
         let due = self.kinds.iter_mut().filter(|known| known.untold > 0 && now >= known.told_at + INTERVAL);
         due.map(|known| {
             known.told_at = now;
-            notice(known.kind, std::mem::take(&mut known.last), std::mem::take(&mut known.untold) - 1)
+            notice(known.kind, std::mem::take(&mut known.last), std::mem::take(&mut known.untold))
         })
         .collect()
     }
@@ -58,7 +58,7 @@ impl ErrorMeter {
     pub(crate) fn rest(&mut self) -> Vec<Notice> {
         let untold = self.kinds.iter_mut().filter(|known| known.untold > 0);
         untold
-            .map(|known| notice(known.kind, std::mem::take(&mut known.last), std::mem::take(&mut known.untold) - 1))
+            .map(|known| notice(known.kind, std::mem::take(&mut known.last), std::mem::take(&mut known.untold)))
             .collect()
     }
 }
@@ -182,13 +182,13 @@ mod tests {
     fn a_storm_is_told_once_and_then_counted() {
         let mut meter = ErrorMeter::default();
         let start = Instant::now();
-        assert_eq!(dropped(meter.raise(start, ErrorKind::Malformed, "a".into(), 1)), Some(0));
+        assert_eq!(dropped(meter.raise(start, ErrorKind::Malformed, "a".into(), 1)), Some(1));
         assert_eq!(dropped(meter.raise(start, ErrorKind::Malformed, "b".into(), 3)), None);
-        assert_eq!(dropped(meter.raise(start, ErrorKind::BufferFull, "c".into(), 1)), Some(0));
+        assert_eq!(dropped(meter.raise(start, ErrorKind::BufferFull, "c".into(), 7)), Some(7));
         assert_eq!(meter.next_due(), Some(start + INTERVAL));
         let told = meter.due(start + INTERVAL);
-        assert_eq!(told.into_iter().map(|notice| dropped(Some(notice))).collect::<Vec<_>>(), [Some(2)]);
-        assert_eq!(dropped(meter.raise(start + 2 * INTERVAL, ErrorKind::Malformed, "d".into(), 1)), Some(0));
+        assert_eq!(told.into_iter().map(|notice| dropped(Some(notice))).collect::<Vec<_>>(), [Some(3)]);
+        assert_eq!(dropped(meter.raise(start + 2 * INTERVAL, ErrorKind::Malformed, "d".into(), 1)), Some(1));
         assert_eq!(meter.next_due(), None);
     }
 }

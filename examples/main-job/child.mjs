@@ -36,7 +36,7 @@ export function watch(target, name) {
     losses.drops += event.detail.dropped ?? 0;
   });
   target.addEventListener('error', ({ detail: error }) => {
-    if (error.code === 'ERR_BUFFER_FULL') losses.drops += error.dropped ?? 1;
+    if (error.code === 'ERR_BUFFER_FULL') losses.drops += error.dropped;
     else process.stderr.write(`${name}: ${error.code}: ${error.message}\n`);
   });
   target.addEventListener('close', ({ detail }) => {

@@ -1,6 +1,6 @@
 // Merges storms of errors: one per code and interval, with how many it stands for. The engine has the same in engine/src/meter.rs.
 // Does not decide what an error is.
-// Invariant: every error that was raised is told at the latest with `rest`, by itself or as one of `dropped`.
+// Invariant: every error that was raised is told at the latest with `rest`, as one of `dropped`.
 
 import { type ErrorCode, PubSubError } from '../errors.js';
 import { later, type Timer } from './timer.js';
@@ -55,6 +55,6 @@ export class Meter {
   }
 
   #say(code: ErrorCode, message: string, times: number): void {
-    if (times > 0) this.#tell(new PubSubError(code, message, times > 1 ? { dropped: times - 1 } : {}));
+    if (times > 0) this.#tell(new PubSubError(code, message, { dropped: times }));
   }
 }

@@ -11,12 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Handle;
+use tracing::{error, warn};
 
 use super::BusStats;
 use crate::delivery::{Delivery, Direction, Failure, Gap, GapCause, Notice};
 use crate::link::medium::{Carried, Kept, Member};
 use crate::mailbox::lock;
 use crate::model::{CloseCode, CloseReason, ErrorKind};
+use crate::trace;
 
 /// Entries moved under one lock: publishers wait for it. Source: none, a guess: some 20 microseconds of small events.
 const MOVED_AT_ONCE: usize = 64;
@@ -228,6 +230,7 @@ impl Inward {
             return;
         }
         self.counters.gaps.fetch_add(1, Ordering::Relaxed);
+        warn!(target: trace::BUS, dropped = missed.events, topics = topics.len(), "gap: this member was too slow");
         self.delivery.notice(Notice::Gap(Gap {
             cause: GapCause::Overflow,
             direction: Direction::In,
@@ -240,6 +243,7 @@ impl Inward {
 
     /// The task died of a defect: the application is told, nothing waits for ever.
     fn fail(&self) {
+        error!(target: trace::BUS, "a defect was contained");
         self.close();
         let message = "the bus failed because of a defect in it; close it and make another".into();
         self.delivery.notice(Notice::Closed {

@@ -112,7 +112,7 @@ impl Accept for Hub {
 
     fn report(&self, error: Error) {
         let failure = Failure { kind: error.kind(), message: error.to_string() };
-        self.shared.delivery.notice(Notice::Error { failure, dropped: 0 });
+        self.shared.delivery.notice(Notice::Error { failure, dropped: 1 });
     }
 }
 

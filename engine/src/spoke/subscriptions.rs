@@ -41,7 +41,7 @@ impl Stage {
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     topics: HashMap<Box<str>, Stage, RandomState>,
-    waiters: Vec<(Box<str>, u32)>,
+    waiters: HashMap<Box<str>, Vec<u32>, RandomState>,
     /// Sent and not known to be written.
     unwritten: Vec<(Box<str>, u64)>,
     last_n: u64,
@@ -100,7 +100,7 @@ impl Subscriptions {
             Some(Stage::Active { is_acknowledged, .. }) => Ok(*is_acknowledged),
             Some(Stage::Refused { failure, .. }) => Err(failure.clone()),
             Some(Stage::Unsent | Stage::Sent(_)) => {
-                self.waiters.push((topic, token));
+                self.waiters.entry(topic).or_default().push(token);
                 return None;
             }
         };
@@ -155,13 +155,13 @@ impl Subscriptions {
 
     /// Nobody will be answered any more.
     pub(super) fn fail_all(&mut self, failure: &Failure) -> Vec<Notice> {
-        let waiters = std::mem::take(&mut self.waiters).into_iter();
-        waiters.map(|(_, token)| Notice::Confirmed { token, outcome: Err(failure.clone()) }).collect()
+        let waiters = std::mem::take(&mut self.waiters).into_values().flatten();
+        waiters.map(|token| Notice::Confirmed { token, outcome: Err(failure.clone()) }).collect()
     }
 
     fn answer(&mut self, topic: &str, outcome: &Result<bool, Failure>) -> Vec<Notice> {
-        let answered = self.waiters.extract_if(.., |(waiting, _)| **waiting == *topic);
-        answered.map(|(_, token)| Notice::Confirmed { token, outcome: outcome.clone() }).collect()
+        let answered = self.waiters.remove(topic).into_iter().flatten();
+        answered.map(|token| Notice::Confirmed { token, outcome: outcome.clone() }).collect()
     }
 }
 

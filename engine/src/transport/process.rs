@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use foldhash::fast::RandomState;
+use tracing::debug;
 
 use crate::link::medium::{Carried, Medium, Member, Seat};
+use crate::trace;
 
 /// All rooms of the process, or of one loaded copy of this library.
 static ROOMS: LazyLock<Mutex<HashMap<Box<str>, Weak<Room>>>> = LazyLock::new(Mutex::default);
@@ -81,6 +83,7 @@ impl Medium for Room {
     fn join(self: Arc<Self>, member: Arc<dyn Member>) -> Box<dyn Seat> {
         self.members.fetch_add(1, Ordering::Relaxed);
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        debug!(target: trace::PROCESS, name = &*self.name, member = number, "joined");
         Box::new(Chair { room: self, number, member, topics: Mutex::new(Some(HashSet::new())) })
     }
 }
@@ -139,6 +142,7 @@ impl Seat for Chair {
         };
         self.room.remove(self.number, topics.iter().map(|topic| &**topic));
         self.room.members.fetch_sub(1, Ordering::Relaxed);
+        debug!(target: trace::PROCESS, name = &*self.room.name, member = self.number, topics = topics.len(), "left");
     }
 
     fn members(&self) -> usize {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::delivery::{Delivery, Failure, Notice};
+use crate::link::backplane::MediumBackplane;
 use crate::link::medium::{Carried, Medium, Member, Seat};
 use crate::mailbox::lock;
 use crate::model::{CloseCode, CloseReason, ErrorKind, Limits, Prefix, Published};
@@ -77,6 +78,7 @@ struct Shared {
     seat: Box<dyn Seat>,
     inward: Arc<Inward>,
     outward: Outward,
+    backplane: Arc<MediumBackplane>,
     published: AtomicU64,
     unrouted: AtomicU64,
     course: Mutex<Course>,
@@ -99,6 +101,7 @@ impl Bus {
     #[must_use]
     pub fn join(config: BusConfig, medium: Arc<dyn Medium>, delivery: Arc<dyn Delivery>, runtime: &Handle) -> Self {
         let inward = Inward::new(Arc::clone(&delivery), config.max_pending, runtime.clone());
+        let backplane = MediumBackplane::over(Arc::clone(&medium));
         let seat = medium.join(Arc::clone(&inward) as Arc<dyn Member>);
         let outward = Outward::new(Arc::clone(&delivery), config.max_buffered);
         let shared = Shared {
@@ -107,6 +110,7 @@ impl Bus {
             seat,
             inward,
             outward,
+            backplane,
             published: AtomicU64::new(0),
             unrouted: AtomicU64::new(0),
             course: Mutex::default(),
@@ -222,6 +226,12 @@ impl Bus {
         self.shared.outward.buffered()
     }
 
+    /// What joins hubs by the medium of this bus, until the bus is closed. They are members of their own.
+    #[must_use]
+    pub fn backplane(&self) -> Arc<MediumBackplane> {
+        Arc::clone(&self.shared.backplane)
+    }
+
     /// Counters since the bus was made.
     #[must_use]
     pub fn stats(&self) -> BusStats {
@@ -240,6 +250,7 @@ impl Shared {
         self.outward.close();
         self.seat.leave();
         self.inward.close();
+        self.backplane.close();
     }
 }
 

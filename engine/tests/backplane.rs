@@ -192,10 +192,12 @@ async fn a_message_to_one_connection_stays_on_its_hub() {
     .await;
 }
 
+/// `events` of each hub's application, and as many of a spoke of it.
 async fn everybody_hears_everybody(joint: Joint, hubs: usize, events: usize) {
     let mut nets = Vec::new();
     for _ in 0..hubs {
-        nets.push(joint.hub(true).await);
+        // Nobody is too slow here, however busy the machine.
+        nets.push(joint.hub_with(HubConfig { relay: true, max_buffered: 64 << 20, ..HubConfig::default() }).await);
     }
     let mut spokes = Vec::new();
     for net in &nets {
@@ -239,14 +241,14 @@ async fn everybody_hears_everybody(joint: Joint, hubs: usize, events: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_hubs_hear_each_event_of_each_other_once_and_in_order() {
     for joint in Joint::every() {
-        within(everybody_hears_everybody(joint, 2, 1000)).await;
+        within(everybody_hears_everybody(joint, 2, 5000)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn five_hubs_hear_each_event_of_each_other_once_and_in_order() {
     for joint in Joint::every() {
-        within(everybody_hears_everybody(joint, 5, 500)).await;
+        within(everybody_hears_everybody(joint, 5, 5000)).await;
     }
 }
 
@@ -461,6 +463,29 @@ async fn a_backplane_that_does_not_answer_is_not_waited_for_without_end() {
         assert_eq!(gap_topics(&peer.text().await), Some(vec!["t:1".into()]), "told too early, so there is a hole");
         until("the application is told", || gaps(&b).len() == 1).await;
         assert!(confirmed(&b, "t:1").await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn patience_ends_although_the_application_is_behind_and_nothing_is_taken_from_other_hubs() {
+    within(async {
+        let memory = memory_backplane();
+        let [a, b] = [over(&memory, HubConfig::default()).await, over(&memory, HubConfig::default()).await];
+        listen(&b, "t:1").await;
+        let mut peer = greeted(&b).await;
+        a.publish("t", "1", "0");
+        b.app.payloads_of(1).await;
+        b.app.set_full(true);
+        a.publish("t", "1", "1");
+        until("it waits", || b.hub.stats().backplane_received == 2).await;
+        peer.send(&subscribe_n("t:2", 1)).await;
+        assert_eq!(peer.text().await, subscribed("t:2", 1));
+        b.app.set_full(false);
+        assert_eq!(b.app.payloads_of(2).await, ["0", "1"]);
+        assert_eq!(gap_topics(&peer.text().await), Some(vec!["t:2".into()]));
+        a.publish("t", "2", "2");
+        assert_eq!(peer.text().await, event("t", "2", "2"));
     })
     .await;
 }
@@ -707,6 +732,7 @@ struct BareBranch;
 
 impl Branch for BareBranch {
     fn subscribe(&self, topic: &str, _number: u64) -> Standing {
+        assert_ne!(topic, "broken:", "asked for by the test");
         if topic == "refused:" { Standing::Pending } else { Standing::Active }
     }
 
@@ -795,9 +821,13 @@ async fn a_defect_of_a_backplane_and_a_topic_that_it_refuses_are_told_and_stop_n
         let (message, _) = net.app.error(ErrorKind::Internal).await;
         assert!(message.contains("backplane"), "{message}");
         assert_eq!((net.hub.stats().panics, net.hub.stats().backplane_dropped), (1, 1));
+        peer.send(&subscribe_n("broken:", 2)).await;
+        assert_eq!(peer.text().await, subscribed("broken:", 2), "nobody waits for an answer that will not come");
+        speaks.send(&event("broken", "", "1")).await;
+        assert_eq!(peer.text().await, event("broken", "", "1"));
         peer.send(&subscribe_n("refused:", 3)).await;
         peer.settle().await;
-        landing.refused("refused:", 2, Error::new(ErrorKind::Forbidden, "no permission for this channel"));
+        landing.refused("refused:", 3, Error::new(ErrorKind::Forbidden, "no permission for this channel"));
         assert_eq!(peer.text().await, subscribed("refused:", 3));
         let (message, _) = net.app.error(ErrorKind::Forbidden).await;
         assert!(message.contains("\"refused:\"") && message.contains("no permission"), "{message}");

@@ -149,6 +149,10 @@ impl HubActor {
             // A connection that has nothing left to say may be over.
             return None;
         }
+        if self.release_overdue() {
+            self.write_touched().await;
+            return None;
+        }
         if (self.shared.mailbox.has_some() || self.shared.inlet.is_due()) && self.must_hold() {
             self.hold().await;
             return None;
@@ -198,7 +202,7 @@ impl HubActor {
             self.heartbeat(now);
             self.next_heartbeat = now + self.shared.config.limits.heartbeat / 4;
         }
-        self.tend_backplane(now);
+        self.tend_backplane();
     }
 
     fn has_ended(&self, slot: usize, now: Instant) -> bool {
@@ -322,8 +326,8 @@ impl HubActor {
 
     fn finish(&mut self) {
         self.shared.inlet.close();
-        if let Some(tie) = self.tie.take() {
-            tie.leave();
+        if let Some(mut tie) = self.tie.take() {
+            self.shared.confirm(&tie.leave(), false);
         }
         let (unsent, ops) = self.shared.mailbox.close();
         for op in ops {

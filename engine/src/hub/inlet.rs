@@ -36,8 +36,6 @@ pub(super) enum Arrival {
     Closed,
     /// Events came that are none, or too large: how many is counted.
     Unfit,
-    /// Somebody has waited for a subscription for long enough.
-    Overdue,
     Losing(u64),
     Lost(Box<Loss>),
 }

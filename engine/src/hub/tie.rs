@@ -115,14 +115,19 @@ impl Tie {
         if self.reach == Reach::Gone {
             return Ok(());
         }
-        let standing = contained(|| Ok(self.branch.subscribe(topic, number)))?;
+        let standing = contained(|| Ok(self.branch.subscribe(topic, number)));
         match (standing, self.bonds.get_mut(topic)) {
-            (Standing::Active, Some(bond)) => {
+            (Ok(Standing::Active), Some(bond)) => {
                 bond.is_active = true;
                 bond.told_ms = None;
             }
-            (Standing::Pending, _) if told_ms.is_none() => self.be_patient(topic, number, now + PATIENCE),
-            _ => {}
+            (Ok(_), _) if told_ms.is_none() => self.be_patient(topic, number, now + PATIENCE),
+            (Ok(_), _) => {}
+            // No answer will come.
+            (Err(defect), bond) => {
+                bond.into_iter().for_each(|bond| bond.told_ms = Some(now_ms));
+                return Err(defect);
+            }
         }
         Ok(())
     }
@@ -256,11 +261,13 @@ impl Tie {
         contained(|| Ok(self.branch.publish(event)))
     }
 
-    pub(super) fn leave(&self) {
+    /// Leaves; returns the questions of the application that have no answer.
+    pub(super) fn leave(&mut self) -> Vec<u32> {
         let _defect = contained(|| {
             self.branch.leave();
             Ok(())
         });
+        self.bonds.drain().flat_map(|(_, bond)| bond.waiting.tokens).collect()
     }
 }
 

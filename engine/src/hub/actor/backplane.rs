@@ -61,14 +61,23 @@ impl HubActor {
         self.blame_backplane(defects);
     }
 
-    /// Tells of what was dropped, and sees to those who wait for too long.
-    pub(super) fn tend_backplane(&mut self, now: Instant) {
+    /// Those who have waited for long enough wait no longer; true if there were some.
+    pub(super) fn release_overdue(&mut self) -> bool {
+        let Some(tie) = &mut self.tie else { return false };
+        let now = Instant::now();
+        if tie.next_overdue().is_none_or(|until| now < until) {
+            return false;
+        }
+        let released = tie.overdue(now, now_ms());
+        let is_somebody = !released.is_empty();
+        self.release(released, &mut Early::default());
+        is_somebody
+    }
+
+    /// Subscribes to what is wanted, and tells of what was dropped.
+    pub(super) fn tend_backplane(&mut self) {
         self.tend_wants();
         let Some(tie) = &mut self.tie else { return };
-        if tie.next_overdue().is_some_and(|until| now >= until) {
-            // Answered in a pass, where everything has its place.
-            self.shared.inlet.command(Arrival::Overdue);
-        }
         let unsent = std::mem::take(&mut tie.unreported);
         let lost = self.shared.inlet.take_unreported();
         if unsent > 0 {
@@ -136,10 +145,6 @@ impl HubActor {
                 self.release(released, early);
                 let message = format!("\"{topic}\" cannot be heard from other hubs: {why}");
                 self.raise(why.kind(), message, 1);
-            }
-            Arrival::Overdue => {
-                let released = tie.overdue(Instant::now(), now_ms());
-                self.release(released, early);
             }
             Arrival::Up => {
                 debug!(target: trace::HUB, "the backplane is up");

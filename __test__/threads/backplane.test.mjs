@@ -1,6 +1,8 @@
 // Hubs that are joined by a bus of the process: in two worker threads, with spokes of both in this one; and what becomes of them when it goes.
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { createEvent, createPubSub } from '@alkdev/pubsub-native';
 import { createProcessEventTarget } from '@alkdev/pubsub-native/event-target-process';
@@ -187,6 +189,21 @@ test('a thread that is terminated in the middle harms the others in nothing', as
   );
   await eventually(() => member.stats().members === 3, 'the dead hub has left: the bus twice, and this hub');
   assert.equal(gaps.length, 0);
+});
+
+test('the example runs, and every hub has everything', async () => {
+  const example = fileURLToPath(new URL('../../examples/backplane/main.mjs', import.meta.url));
+  const { error, stdout, stderr } = await new Promise((resolve) => {
+    const run = [example, '3', '1000'];
+    execFile(process.execPath, run, { timeout: PATIENCE_MS, killSignal: 'SIGKILL' }, (error, stdout, stderr) =>
+      resolve({ error, stdout, stderr }),
+    );
+  });
+  assert.equal(error, null, stdout + stderr);
+  assert.equal(stderr, '');
+  assert.match(stdout, /^everybody has everything$/m);
+  assert.equal([...stdout.matchAll(/its spoke heard 2000, 0 out of order, 0 gaps/g)].length, 3);
+  assert.equal([...stdout.matchAll(/to other hubs 1000, from them 2000, dropped 0/g)].length, 3);
 });
 
 test('what joins no hubs is refused as a backplane', () => {

@@ -24,16 +24,22 @@ const workers = Array.from(
 await all(workers);
 console.log(`${hubs} hubs in ${hubs} threads, ${events} events from a spoke of each`);
 
-const heard = all(workers);
-for (const worker of workers) worker.postMessage('begin');
-const results = await heard;
+/** Lets all go on; what they say next. */
+const goOn = () => {
+  const said = all(workers);
+  for (const worker of workers) worker.postMessage('go on');
+  return said;
+};
+
+await goOn();
+const results = await goOn();
 for (const { number, url, got, wrong, gaps, stats } of results) {
   const { backplanePublished, backplaneReceived, backplaneDropped } = stats;
   console.log(`hub ${number} at ${url}: its spoke heard ${got}, ${wrong} out of order, ${gaps} gaps`);
   console.log(`  to other hubs ${backplanePublished}, from them ${backplaneReceived}, dropped ${backplaneDropped}`);
 }
 
-for (const worker of workers) worker.postMessage('end');
+for (const worker of workers) worker.postMessage('go on');
 await Promise.all(workers.map((worker) => new Promise((resolve) => worker.once('exit', resolve))));
 const expected = (hubs - 1) * events;
 const isComplete = results.every(({ got, wrong, gaps }) => got === expected && wrong === 0 && gaps === 0);

@@ -27,18 +27,22 @@ const heardAll = new Promise((resolve) => {
 });
 await spoke.ready('number:all');
 
-const begun = new Promise((resolve) => parentPort.once('message', resolve));
-parentPort.postMessage('ready');
-await begun;
+/** Says something, and waits until all others have said it, too. */
+const say = async (message) => {
+  const answered = new Promise((resolve) => parentPort.once('message', resolve));
+  parentPort.postMessage(message);
+  await answered;
+};
+
+await say('ready');
 for (let n = 0; n < events; n++) {
   spoke.dispatchEvent(createEvent('number', 'all', [number, n]));
   // So that no reader of any hub is flooded: what waits is on its way before more comes.
   if (n % 100 === 99) await spoke.flush();
 }
 await heardAll;
-const ended = new Promise((resolve) => parentPort.once('message', resolve));
-parentPort.postMessage({ number, url, got, wrong, gaps, stats: hub.stats() });
-await ended;
+await say('heard');
+await say({ number, url, got, wrong, gaps, stats: hub.stats() });
 await spoke.close();
 await hub.close();
 await backplane.close();

@@ -551,6 +551,15 @@ export interface Acknowledgement {
 
 // ==== @alkdev/pubsub-native/event-target-process ==================================================================================
 
+/** A target that joins the hubs that are given it as their `backplane`. It stays the caller's: a hub never closes it. */
+export interface BackplaneTarget {
+    [joins](): NativeBackplane;
+}
+
+/** A member of a bus of this process; given to hubs as their `backplane`, it joins them. */
+export interface ProcessEventTarget<TEvent extends TypedEvent = AnyEvent> extends NativeTarget<TEvent>, BackplaneTarget {
+}
+
 export interface ProcessEventTargetOptions extends QueueOptions {
     /** Closes the target when it is aborted. */
     readonly signal?: AbortSignal;
@@ -572,9 +581,12 @@ export interface ProcessEventTargetOptions extends QueueOptions {
  * bus.addEventListener('job.done:7', (event) => console.log(event.detail.payload));
  * ```
  */
-export declare function createProcessEventTarget<TEvent extends TypedEvent = AnyEvent>(name: string, options?: ProcessEventTargetOptions): NativeTarget<TEvent>;
+export declare function createProcessEventTarget<TEvent extends TypedEvent = AnyEvent>(name: string, options?: ProcessEventTargetOptions): ProcessEventTarget<TEvent>;
 
 // Not exported, named by the declarations above:
+
+/** What joins hubs, on its way from the target that has it to a hub. */
+type NativeBackplane = object;
 
 /** Bounds of the queues of a target. */
 interface QueueOptions {
@@ -781,6 +793,7 @@ export interface PeerInfo {
     readonly identity: string | undefined;
 }
 
+export { BackplaneTarget }; // see @alkdev/pubsub-native/event-target-process
 export interface ConnectionOptions {
     /** The request that the WebSocket was made of: what `authorize.connect` and `connection.headers` know of the peer. */
     readonly request?: ForeignRequest;
@@ -877,6 +890,11 @@ export interface HubOptions<TEvent extends TypedEvent = AnyEvent> extends HubCal
     readonly limits?: HubLimits;
     /** Who may come in, and what they may do. Without it everybody who reaches the hub may do everything. */
     readonly authorize?: Authorize;
+    /**
+     * Joins this hub to all others that have the same one: what is published on one reaches the subscribers of all. A target of
+     * `createProcessEventTarget`; it stays yours to close.
+     */
+    readonly backplane?: BackplaneTarget;
 }
 
 export interface DisconnectionDetail {
@@ -1200,6 +1218,7 @@ export { Admitted }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { Authorize }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { Grants }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { PeerInfo }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { BackplaneTarget }; // see @alkdev/pubsub-native/event-target-process
 export { ConnectionOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { ForeignRequest }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { ForeignWebSocket }; // see @alkdev/pubsub-native/event-target-websocket-server

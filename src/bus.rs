@@ -13,6 +13,7 @@ use napi::bindgen_prelude::{Function, This};
 use napi::{Env, JsValue, Result};
 use napi_derive::napi;
 
+use crate::backplane::NativeBackplane;
 use crate::hub::Address;
 use crate::inbox::Inbox;
 use crate::port::{Port, close_reason, port_methods};
@@ -98,6 +99,12 @@ impl NativeBus {
         let token = self.port.token();
         self.shared.bus.confirm(&topic, token);
         token
+    }
+
+    /// What joins hubs by this bus, until it is closed.
+    #[napi(catch_unwind)]
+    pub fn backplane(&self) -> NativeBackplane {
+        NativeBackplane::of(self.shared.bus.backplane())
     }
 
     /// Counters since the bus was made.

@@ -15,6 +15,7 @@ use napi::{Env, Error, JsValue, Result, Status};
 use napi_derive::napi;
 
 use crate::attached::Door;
+use crate::backplane::NativeBackplane;
 use crate::convert::{GrantLists, HubOptions, Verdict};
 use crate::inbox::{Inbox, Resume};
 use crate::port::{Port, close_reason, port_methods};
@@ -177,10 +178,16 @@ impl NativeHub {
 
     /// A token: notice `confirmed` follows.
     #[napi(catch_unwind)]
-    pub fn confirm(&self, _topic: String) -> u32 {
+    pub fn confirm(&self, topic: String) -> u32 {
         let token = self.port.token();
-        self.shared.hub.confirm(token);
+        self.shared.hub.confirm_topic(&topic, token);
         token
+    }
+
+    /// Joins the hub to others. Only the first call counts.
+    #[napi(catch_unwind)]
+    pub fn join_backplane(&self, backplane: &NativeBackplane) {
+        self.shared.hub.join(backplane.backplane());
     }
 
     /// Begins to read a connection.
@@ -253,6 +260,11 @@ impl NativeHub {
             ("ignoredControls", stats.ignored_controls as f64),
             ("slowConsumers", stats.slow_consumers as f64),
             ("panics", stats.panics as f64),
+            ("backplanePublished", stats.backplane_published as f64),
+            ("backplaneReceived", stats.backplane_received as f64),
+            ("backplaneDropped", stats.backplane_dropped as f64),
+            ("backplaneGaps", stats.backplane_gaps as f64),
+            ("backplaneTopics", stats.backplane_topics as f64),
         ])
     }
 

@@ -1,6 +1,7 @@
 //! The addon: registers modules, nothing else.
 
 mod attached;
+mod backplane;
 #[cfg(feature = "bench")]
 mod bench;
 mod bus;

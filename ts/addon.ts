@@ -4,13 +4,13 @@
 import { createRequire } from 'node:module';
 import type {
   NativeBusOptions,
+  NativeBusPort,
   NativeClientOptions,
   NativeDoor,
   NativeHubOptions,
   NativeHubPort,
   NativeListenOptions,
   NativeNetwork,
-  NativePort,
   NativeSpokeOptions,
   NativeSpokePort,
 } from './port.js';
@@ -24,7 +24,7 @@ export interface NativeHub extends NativeHubPort, NativeDoor {
 export interface Binding {
   readonly NativeHub: new (options: NativeHubOptions) => NativeHub;
   readonly NativeMemoryNetwork: new (seed: number) => NativeNetwork;
-  processBus(name: string, options: NativeBusOptions): NativePort;
+  processBus(name: string, options: NativeBusOptions): NativeBusPort;
   webSocketSpoke(options: NativeSpokeOptions, client: NativeClientOptions): NativeSpokePort;
   memorySpoke(options: NativeSpokeOptions, network: NativeNetwork, name: string, hubName: string): NativeSpokePort;
 }

@@ -1,23 +1,30 @@
 // What a bus adds to a native target: it holds the process only while it has listeners, or owes an answer.
 // Does not know which medium carries the bus.
 
+import { type BackplaneTarget, joins } from './backplane.js';
 import { hold, isOpen, release } from './keep-alive.js';
 import type { ReadyOptions } from './life-cycle.js';
 import { PortTarget, type PortTargetOptions } from './native-target.js';
-import type { NativePort } from './port.js';
+import type { NativeBackplane, NativeBusPort } from './port.js';
 import { Stake } from './stake.js';
 import type { CloseOptions } from './types.js';
 import type { Acknowledgement } from './waiting.js';
 
-export class BusTarget extends PortTarget {
+export class BusTarget extends PortTarget implements BackplaneTarget {
+  readonly #port: NativeBusPort;
   readonly #stake: Stake = new Stake(
     // An answer that comes with the end must not open the target again.
     () => isOpen(this) && hold(this),
     () => release(this),
   );
 
-  constructor(port: NativePort, options: Pick<PortTargetOptions, 'echo'>) {
+  constructor(port: NativeBusPort, options: Pick<PortTargetOptions, 'echo'>) {
     super(port, { ...options, holds: false });
+    this.#port = port;
+  }
+
+  [joins](): NativeBackplane {
+    return this.#port.backplane();
   }
 
   override ready(topic?: string, options?: ReadyOptions): Promise<Acknowledgement> {

@@ -1,11 +1,19 @@
 // The factory of the process bus: reads its options. Does not know how a bus behaves (bus-target.ts, engine/src/bus.rs).
 
+import type { BackplaneTarget } from './backplane.js';
 import { BusTarget } from './bus-target.js';
 import { closeOnAbort } from './life-cycle.js';
 import { checkLimits, type Limits, type QueueOptions, readLimits, readQueues } from './limits.js';
 import { processBus } from './native.js';
 import { abortSignal, boolean, checkNames, string, wrong } from './options.js';
 import type { AnyEvent, NativeTarget, TypedEvent } from './types.js';
+
+export type { BackplaneTarget } from './backplane.js';
+
+/** A member of a bus of this process; given to hubs as their `backplane`, it joins them. */
+export interface ProcessEventTarget<TEvent extends TypedEvent = AnyEvent>
+  extends NativeTarget<TEvent>,
+    BackplaneTarget {}
 
 export interface ProcessEventTargetOptions extends QueueOptions {
   /** Closes the target when it is aborted. */
@@ -33,7 +41,7 @@ const optionNames: readonly string[] = ['signal', 'echo', 'limits', 'maxBuffered
 export function createProcessEventTarget<TEvent extends TypedEvent = AnyEvent>(
   name: string,
   options: ProcessEventTargetOptions = {},
-): NativeTarget<TEvent> {
+): ProcessEventTarget<TEvent> {
   if (string('name', name) === undefined) throw wrong('name', 'a non-empty string', name);
   checkNames(options, optionNames);
   checkLimits(options.limits, ['maxMessageBytes', 'maxTopicBytes']);
@@ -42,5 +50,5 @@ export function createProcessEventTarget<TEvent extends TypedEvent = AnyEvent>(
   const native = processBus(name, { ...readQueues(options), ...readLimits(options.limits ?? {}) });
   const target = new BusTarget(native, { echo });
   if (signal !== undefined) closeOnAbort(target, signal);
-  return target as NativeTarget<TEvent>;
+  return target as ProcessEventTarget<TEvent>;
 }

@@ -8,6 +8,7 @@ import type { WebSocketHubEventTarget } from './websocket-hub.js';
 import { type WebSocketOptions, webSocketOptionNames } from './websocket-options.js';
 
 export type { Admission, Admitted, Authorize, Grants, PeerInfo } from './authorize.js';
+export type { BackplaneTarget } from './backplane.js';
 export type { ConnectionOptions, ForeignRequest, ForeignWebSocket, WebSocketFeed } from './carried-sockets.js';
 export type { Connection } from './connection.js';
 export type { HubLimits, HubOptions } from './hub-options.js';

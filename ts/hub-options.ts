@@ -2,6 +2,7 @@
 // Does not know a transport: each transport's factory adds its own way to make links.
 
 import { type Authorize, checkAuthorize } from './authorize.js';
+import { type BackplaneTarget, readBackplane } from './backplane.js';
 import { type HubCallbacks, type HubEventTarget, HubTarget, type HubTargetOptions } from './hub-target.js';
 import { checkLimits, type Limits, limitNames, type QueueOptions, readLimits, readQueues } from './limits.js';
 import { NativeHub } from './native.js';
@@ -35,6 +36,11 @@ export interface HubOptions<TEvent extends TypedEvent = AnyEvent> extends HubCal
   readonly limits?: HubLimits;
   /** Who may come in, and what they may do. Without it everybody who reaches the hub may do everything. */
   readonly authorize?: Authorize;
+  /**
+   * Joins this hub to all others that have the same one: what is published on one reaches the subscribers of all. A target of
+   * `createProcessEventTarget`; it stays yours to close.
+   */
+  readonly backplane?: BackplaneTarget;
 }
 
 export const hubOptionNames: readonly string[] = [
@@ -45,6 +51,7 @@ export const hubOptionNames: readonly string[] = [
   'maxBufferedAmount',
   'maxPendingBytes',
   'authorize',
+  'backplane',
   'onConnection',
   'onDisconnection',
   'onBackpressure',
@@ -73,7 +80,10 @@ export function prepareHub<TEvent extends TypedEvent>(options: HubOptions<TEvent
   const echo = boolean('echo', options.echo);
   const { authorize } = options;
   checkAuthorize(authorize);
-  return { hub: new NativeHub(readHubOptions(options)), callbacks, settings: { echo, authorize } };
+  const backplane = readBackplane(options.backplane);
+  const hub = new NativeHub(readHubOptions(options));
+  if (backplane !== undefined) hub.joinBackplane(backplane);
+  return { hub, callbacks, settings: { echo, authorize } };
 }
 
 const hubLimitNames: readonly string[] = [

@@ -121,6 +121,14 @@ export interface NativeVerdict {
   readonly refusal?: 'notIdentified' | 'forbidden' | 'unavailable';
 }
 
+/** What joins hubs, on its way from the target that has it to a hub. */
+export type NativeBackplane = object;
+
+/** What a bus offers besides. */
+export interface NativeBusPort extends NativePort {
+  backplane(): NativeBackplane;
+}
+
 /** What a hub offers besides. `connection` is the engine's number, reused after the connection has gone. */
 export interface NativeHubPort extends NativePort {
   publishTo(connection: number, pair: number, json: string): number;
@@ -132,6 +140,7 @@ export interface NativeHubPort extends NativePort {
   judge(token: number, verdict: NativeVerdict): void;
   allow(token: number, isAllowed: boolean): void;
   setGrants(connection: number, grants: NativeGrants): void;
+  joinBackplane(backplane: NativeBackplane): void;
   connectionBufferedAmount(connection: number): number;
   connectionStats(connection: number): Record<string, number>;
   subscribers(topic: string): number;

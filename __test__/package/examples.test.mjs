@@ -18,6 +18,7 @@ const pages = {
   'docs/errors.md': true,
   'docs/protocol.md': true,
   'docs/workers.md': false,
+  'docs/backplane.md': true,
   'README.md': false,
 };
 

@@ -4,6 +4,7 @@ import { Worker as ThreadWorker } from 'node:worker_threads';
 import type { TypedEventTarget as YogaTarget } from '@graphql-yoga/typed-event-target';
 import { createProcessEventTarget } from '../../ts/event-target-process.js';
 import { createWorkerHostEventTarget, createWorkerThreadEventTarget } from '../../ts/event-target-worker.js';
+import { createHub } from '../../ts/hub.js';
 import { createPubSub, type EventsOf, type NativeTarget } from '../../ts/index.js';
 
 interface Events {
@@ -31,6 +32,10 @@ for (const target of [
   expect<NativeTarget<Event>>(target);
   target.addEventListener('chat.msg:r1', ({ detail }) => expect<number>(detail.payload.n));
 }
+
+createHub<Event>({ backplane: bus });
+// @ts-expect-error: a worker target joins no hubs
+createHub<Event>({ backplane: createWorkerThreadEventTarget<Event>() });
 
 // @ts-expect-error: a bus has a name
 createProcessEventTarget();

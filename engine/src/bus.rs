@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tracing::debug;
 
 use crate::delivery::{Delivery, Failure, Notice};
+use crate::link::backplane::MediumBackplane;
 use crate::link::medium::{Carried, Medium, Member, Seat};
 use crate::mailbox::lock;
 use crate::model::{CloseCode, CloseReason, ErrorKind, Limits, Prefix, Published};
@@ -79,6 +80,7 @@ struct Shared {
     seat: Box<dyn Seat>,
     inward: Arc<Inward>,
     outward: Outward,
+    backplane: Arc<MediumBackplane>,
     published: AtomicU64,
     unrouted: AtomicU64,
     course: Mutex<Course>,
@@ -101,6 +103,7 @@ impl Bus {
     #[must_use]
     pub fn join(config: BusConfig, medium: Arc<dyn Medium>, delivery: Arc<dyn Delivery>, runtime: &Handle) -> Self {
         let inward = Inward::new(Arc::clone(&delivery), config.max_pending, runtime.clone());
+        let backplane = MediumBackplane::over(Arc::clone(&medium));
         let seat = medium.join(Arc::clone(&inward) as Arc<dyn Member>);
         let outward = Outward::new(Arc::clone(&delivery), config.max_buffered);
         let shared = Shared {
@@ -109,6 +112,7 @@ impl Bus {
             seat,
             inward,
             outward,
+            backplane,
             published: AtomicU64::new(0),
             unrouted: AtomicU64::new(0),
             course: Mutex::default(),
@@ -226,6 +230,12 @@ impl Bus {
         self.shared.outward.buffered()
     }
 
+    /// What joins hubs by the medium of this bus, until the bus is closed. They are members of their own.
+    #[must_use]
+    pub fn backplane(&self) -> Arc<MediumBackplane> {
+        Arc::clone(&self.shared.backplane)
+    }
+
     /// Counters since the bus was made.
     #[must_use]
     pub fn stats(&self) -> BusStats {
@@ -244,6 +254,7 @@ impl Shared {
         self.outward.close();
         self.seat.leave();
         self.inward.close();
+        self.backplane.close();
     }
 }
 

@@ -9,10 +9,12 @@ mod connection;
 mod credit;
 mod fanout;
 mod halves;
+mod inlet;
 mod linger;
 mod loss;
 mod reader;
 mod tide;
+mod tie;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -25,6 +27,7 @@ use tokio::task::AbortHandle;
 use crate::closing::Closing;
 use crate::delivery::{Delivery, Failure, Notice};
 use crate::inbound::Inbound;
+use crate::link::backplane::Backplane;
 use crate::link::{Admission, Link};
 use crate::mailbox::{Mailbox, Operation, lock};
 use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan, Grants, Limits, Prefix, Published};
@@ -33,6 +36,7 @@ use actor::HubActor;
 use admission::{Expelled, Questions};
 use connection::ConnShared;
 use halves::Halves;
+use inlet::Inlet;
 use loss::Loss;
 
 pub use admission::Judgement;
@@ -92,6 +96,16 @@ pub struct HubStats {
     pub ignored_controls: u64,
     pub slow_consumers: u64,
     pub panics: u64,
+    /// Events that other hubs may have got.
+    pub backplane_published: u64,
+    /// Events of other hubs.
+    pub backplane_received: u64,
+    /// Events that found no room on their way to other hubs, or from them.
+    pub backplane_dropped: u64,
+    /// How often events of other hubs were missing.
+    pub backplane_gaps: u64,
+    /// Topics that this hub hears from other hubs now.
+    pub backplane_topics: u64,
 }
 
 #[derive(Debug, Default)]
@@ -109,6 +123,10 @@ struct Counters {
     ignored_controls: AtomicU64,
     slow_consumers: AtomicU64,
     panics: AtomicU64,
+    backplane_published: AtomicU64,
+    backplane_dropped: AtomicU64,
+    backplane_gaps: AtomicU64,
+    backplane_topics: AtomicU64,
 }
 
 impl Op {
@@ -161,6 +179,11 @@ enum Op {
     Confirm {
         token: u32,
     },
+    ConfirmTopic {
+        topic: Box<str>,
+        token: u32,
+    },
+    Join(Arc<dyn Backplane>),
     Flush(u32),
     Drained(u32),
     /// Wakes the task, which looks at what was dropped and who was expelled whenever it wakes.
@@ -206,6 +229,7 @@ struct Shared {
     questions: Questions,
     expelled: Expelled,
     halves: Halves,
+    inlet: Arc<Inlet>,
 }
 
 /// A handle to a hub. Cheap to clone; the hub lives until it is closed.
@@ -227,6 +251,7 @@ impl Hub {
         let pass_bytes = fanout::pass_bytes(config.max_buffered);
         let router = Router::new(config.limits.max_topics, config.limits.max_topics_per_connection);
         let halves = Halves::new(config.limits.max_inbound_bytes);
+        let inlet = Arc::new(Inlet::new(&config, Arc::clone(&delivery), pass_bytes));
         let shared = Arc::new(Shared {
             config,
             mailbox: Mailbox::new(pass_bytes),
@@ -240,6 +265,7 @@ impl Hub {
             questions: Questions::default(),
             expelled: Expelled::default(),
             halves,
+            inlet,
         });
         let task = runtime.spawn(tokio::task::unconstrained(HubActor::new(Arc::clone(&shared)).run()));
         let watched = Arc::clone(&shared);
@@ -255,6 +281,11 @@ impl Hub {
     pub fn add(&self, link: Link) -> bool {
         let admission = Admission::free(Grants::everything(link.peer.identity.clone()));
         self.shared.mailbox.command(Op::Add(Box::new(link), admission)).is_ok()
+    }
+
+    /// Joins the hub to others: what is published on one reaches the subscribers of all. A hub has one backplane at most, for its life.
+    pub fn join(&self, backplane: Arc<dyn Backplane>) {
+        self.command(Op::Join(backplane));
     }
 
     /// Ties a task that makes links to the hub: it ends when the hub closes.
@@ -304,9 +335,14 @@ impl Hub {
         self.command(Op::Unlisten { from, topic: topic.into() });
     }
 
-    /// Answers with [`Notice::Confirmed`] when every `listen` before it is in force.
+    /// Answers with [`Notice::Confirmed`] when every `listen` before it is in force on this hub.
     pub fn confirm(&self, token: u32) {
         self.command(Op::Confirm { token });
+    }
+
+    /// As [`Self::confirm`], and in force on the backplane as well: true if events of other hubs come, false if they do not for now.
+    pub fn confirm_topic(&self, topic: &str, token: u32) {
+        self.command(Op::ConfirmTopic { topic: topic.into(), token });
     }
 
     /// Begins to read a connection of a hub with `admit_by_hand`.
@@ -376,6 +412,7 @@ impl Hub {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = &self.shared.counters;
         let (published, refused) = self.shared.mailbox.totals();
+        let (arrived, lost) = self.shared.inlet.totals();
         HubStats {
             connections: self.shared.connection_count.load(Ordering::Relaxed) as u64,
             accepted: read(&counters.accepted),
@@ -393,6 +430,11 @@ impl Hub {
             ignored_controls: read(&counters.ignored_controls),
             slow_consumers: read(&counters.slow_consumers),
             panics: read(&counters.panics),
+            backplane_published: read(&counters.backplane_published),
+            backplane_received: arrived,
+            backplane_dropped: lost + read(&counters.backplane_dropped),
+            backplane_gaps: read(&counters.backplane_gaps),
+            backplane_topics: read(&counters.backplane_topics),
         }
     }
 
@@ -403,6 +445,12 @@ impl Hub {
 }
 
 impl Shared {
+    fn confirm(&self, tokens: &[u32], is_acknowledged: bool) {
+        for token in tokens {
+            self.delivery.notice(Notice::Confirmed { token: *token, outcome: Ok(is_acknowledged) });
+        }
+    }
+
     fn stop_accepting(&self) {
         lock(&self.acceptors).drain(..).for_each(|acceptor| acceptor.abort());
         self.questions.give_up();
@@ -413,6 +461,7 @@ impl Shared {
         count(&self.counters.panics, 1);
         self.stop_accepting();
         let _unsent = self.mailbox.close();
+        self.inlet.close();
         let failure = Failure {
             kind: ErrorKind::Internal,
             message: "the hub failed because of a defect in it; close it and make another".into(),

@@ -1,9 +1,10 @@
 //! The port that transports fill: a *link* is one framed duplex connection to one peer. Does not know hubs, spokes or topics. Transports
-//! that know topics fill the other port, `link/medium.rs`.
+//! that know topics fill the other ports, `link/medium.rs` and `link/backplane.rs`.
 //!
 //! A link is two halves. The read half is polled and hands over everything that one read brought. The write half is tried: whoever writes
 //! keeps what is refused.
 
+pub mod backplane;
 pub mod medium;
 
 use std::future::Future;

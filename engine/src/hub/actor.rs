@@ -3,6 +3,7 @@
 //! Invariants: only this task changes the router and touches write halves; a connection that is no longer open gets nothing of a
 //! topic; whatever a pass frames is written or queued before the next pass begins.
 
+mod backplane;
 mod gaps;
 mod members;
 mod pass;
@@ -24,6 +25,7 @@ use super::credit::WaitedFor;
 use super::fanout::{Lane, Run};
 use super::linger::{LINGER_TURNS, Linger};
 use super::tide::Tide;
+use super::tie::Tie;
 use super::{Op, Shared, count};
 use crate::delivery::{Failure, Notice};
 use crate::mailbox::{Batch, lock};
@@ -79,6 +81,12 @@ pub(super) struct HubActor {
     timer: Option<Pin<Box<Sleep>>>,
     linger: Linger,
     tide: Tide,
+    /// Joins this hub to others.
+    tie: Option<Tie>,
+    /// The batch before came from other hubs.
+    had_arrivals: bool,
+    /// Whom the run in progress is not for: they were not told yet that they are subscribed.
+    withheld: HashSet<ConnKey, foldhash::fast::RandomState>,
 }
 
 impl HubActor {
@@ -113,6 +121,9 @@ impl HubActor {
             timer: None,
             linger: Linger::default(),
             tide: Tide::default(),
+            tie: None,
+            had_arrivals: false,
+            withheld: HashSet::default(),
         }
     }
 
@@ -141,8 +152,16 @@ impl HubActor {
             // A connection that has nothing left to say may be over.
             return None;
         }
-        if self.shared.mailbox.has_some() && self.must_hold() {
+        if self.release_overdue() {
+            self.write_touched().await;
+            return None;
+        }
+        if (self.shared.mailbox.has_some() || self.shared.inlet.is_due()) && self.must_hold() {
             self.hold().await;
+            return None;
+        }
+        if let Some(arrivals) = self.take_arrivals() {
+            self.pass_arrivals(arrivals).await;
             return None;
         }
         if let Some(batch) = self.shared.mailbox.take() {
@@ -189,6 +208,7 @@ impl HubActor {
             self.heartbeat(now);
             self.next_heartbeat = now + self.shared.config.limits.heartbeat / 4;
         }
+        self.tend_backplane();
     }
 
     fn has_ended(&self, slot: usize, now: Instant) -> bool {
@@ -206,7 +226,7 @@ impl HubActor {
         });
         let waiting = self.waiting.front().map(|(deadline, _)| *deadline);
         let heartbeat = (self.open_connections() > 0).then_some(self.next_heartbeat);
-        let hub = self.shared.closing.deadline();
+        let hub = self.shared.closing.deadline().into_iter().chain(self.tie.as_ref().and_then(Tie::next_overdue));
         closing.chain(waiting).chain(heartbeat).chain(hub).chain(self.meter.next_due()).chain(self.next_telling()).min()
     }
 
@@ -247,6 +267,7 @@ impl HubActor {
         poll_fn(|cx| {
             let has_changed = self.drain_blocked(cx);
             let has_work = hold.is_none() && shared.mailbox.poll_some(cx).is_ready();
+            let has_work = has_work || hold.is_none() && shared.inlet.poll_due(cx).is_ready();
             let is_due = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
             if has_changed || has_work || is_due { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -310,6 +331,10 @@ impl HubActor {
     }
 
     fn finish(&mut self) {
+        self.shared.inlet.close();
+        if let Some(mut tie) = self.tie.take() {
+            self.shared.confirm(&tie.leave(), false);
+        }
         let (unsent, ops) = self.shared.mailbox.close();
         for op in ops {
             match op {

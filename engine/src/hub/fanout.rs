@@ -110,8 +110,12 @@ pub(super) struct Run {
     pub(super) is_refused: bool,
     pub(super) is_local: bool,
     pub(super) has_subscribers: bool,
+    /// Other hubs may want it.
+    pub(super) is_shared: bool,
     /// Events framed for subscribers.
     pub(super) framed: u64,
+    /// Events handed to other hubs.
+    pub(super) handed: u64,
     /// All events.
     pub(super) total: u64,
 }

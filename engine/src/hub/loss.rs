@@ -19,6 +19,8 @@ pub(super) struct Loss {
     pub(super) topics: HashMap<ConnKey, HashSet<Box<str>>>,
     /// More topics than can be remembered.
     pub(super) is_everything: bool,
+    /// How many events, as far as they were counted.
+    pub(super) events: u64,
     count: usize,
 }
 
@@ -29,6 +31,7 @@ impl Loss {
             self.from_ms = now_ms;
         }
         self.to_ms = now_ms;
+        self.events += 1;
         let topics = self.topics.entry(to).or_default();
         if self.is_everything || topics.contains(topic) {
             return;
@@ -39,6 +42,13 @@ impl Loss {
             self.is_everything = true;
             self.topics = HashMap::new();
         }
+    }
+
+    /// Events of these topics, or of all, may have been lost elsewhere; somebody else remembers them within a bound.
+    pub(super) fn elsewhere(from_ms: u64, to_ms: u64, topics: Option<&[Box<str>]>) -> Self {
+        let is_everything = topics.is_none();
+        let topics = topics.map(|topics| (ConnKey::APPLICATION, topics.iter().cloned().collect()));
+        Self { from_ms, to_ms, topics: topics.into_iter().collect(), is_everything, ..Self::default() }
     }
 }
 

@@ -22,6 +22,8 @@ const SLOT_BITS: u32 = 20;
 impl ConnKey {
     /// The application itself: not a connection.
     pub const APPLICATION: Self = Self(0);
+    /// Other hubs: not a connection either.
+    pub const BACKPLANE: Self = Self(1);
     /// The most slots there can be.
     pub const MAX_SLOTS: usize = (1 << SLOT_BITS) - 1;
 
@@ -30,6 +32,12 @@ impl ConnKey {
     pub fn new(slot: usize, generation: u32) -> Self {
         let generation = generation % ((1 << (32 - SLOT_BITS)) - 1) + 1;
         Self(generation << SLOT_BITS | slot as u32)
+    }
+
+    /// False for what is no connection.
+    #[must_use]
+    pub fn is_connection(self) -> bool {
+        self.0 >> SLOT_BITS != 0
     }
 
     /// The slot.
@@ -86,7 +94,12 @@ struct Topic {
 
 impl Topic {
     fn is_unused(&self) -> bool {
-        self.subscribers.is_empty() && !self.is_local && self.local_to.is_empty()
+        !self.is_wanted() && self.local_to.is_empty()
+    }
+
+    /// Somebody wants what others than single connections publish.
+    fn is_wanted(&self) -> bool {
+        self.is_local || !self.subscribers.is_empty()
     }
 }
 
@@ -109,6 +122,8 @@ pub struct Router {
     listened: HashMap<ConnKey, Vec<Box<str>>, RandomState>,
     /// Connections that may not do everything.
     restricted: HashMap<ConnKey, Permissions, RandomState>,
+    /// Topics that somebody wants or nobody wants any more, since this was taken last; kept if somebody takes it.
+    turned: Option<Vec<Box<str>>>,
     max_topics: usize,
     max_topics_per_connection: usize,
 }
@@ -127,6 +142,7 @@ impl Router {
             leaving: HashSet::default(),
             listened: HashMap::default(),
             restricted: HashMap::default(),
+            turned: None,
             max_topics,
             max_topics_per_connection,
         }
@@ -136,6 +152,36 @@ impl Router {
     #[must_use]
     pub fn topic_count(&self) -> usize {
         self.by_name.len()
+    }
+
+    /// From now on, [`Self::take_turned`] tells which topics have found somebody who wants them, or lost the last one; first all that are
+    /// wanted now.
+    pub fn watch(&mut self) {
+        let wanted = self.topics.iter().filter(|topic| topic.is_wanted());
+        self.turned = Some(wanted.map(|topic| topic.name.clone()).collect());
+    }
+
+    /// Topics that may be wanted now and were not, or the other way round.
+    pub fn take_turned(&mut self) -> Vec<Box<str>> {
+        self.turned.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Whether a connection is subscribed to the topic, or the application listens to all connections.
+    #[must_use]
+    pub fn is_wanted(&self, topic: &str) -> bool {
+        self.find(topic).is_some_and(|id| self.topics[id as usize].is_wanted())
+    }
+
+    /// Whether the application listens to a topic of all connections.
+    #[must_use]
+    pub fn is_listened_to(&self, topic: &str) -> bool {
+        self.find(topic).is_some_and(|id| self.topics[id as usize].is_local)
+    }
+
+    /// Topics that the application listens to, of all connections.
+    #[must_use]
+    pub fn topics_listened_to(&self) -> Vec<&str> {
+        self.topics.iter().filter(|topic| topic.is_local).map(|topic| &*topic.name).collect()
     }
 
     /// Connections subscribed to `topic`.
@@ -236,6 +282,7 @@ impl Router {
             return Subscription::Refused("maxTopics");
         }
         let id = id.unwrap_or_else(|| self.insert(topic));
+        self.turns_if_unwanted(id);
         let subscribers = &mut self.topics[id as usize].subscribers;
         self.positions.entry(connection).or_default().insert(id, subscribers.len() as u32);
         subscribers.push(connection);
@@ -307,6 +354,9 @@ impl Router {
     /// The application listens to a topic: of every connection, or of one.
     pub fn listen(&mut self, from: ConnKey, topic: &str) {
         let id = self.find(topic).unwrap_or_else(|| self.insert(topic));
+        if from == ConnKey::APPLICATION {
+            self.turns_if_unwanted(id);
+        }
         let entry = &mut self.topics[id as usize];
         if from == ConnKey::APPLICATION {
             entry.is_local = true;
@@ -322,6 +372,7 @@ impl Router {
         let entry = &mut self.topics[id as usize];
         if from == ConnKey::APPLICATION {
             entry.is_local = false;
+            self.turns_if_unwanted(id);
         } else {
             entry.local_to.retain(|listened| *listened != from);
             if let Some(listened) = self.listened.get_mut(&from) {
@@ -342,7 +393,16 @@ impl Router {
         {
             held.insert(id, position);
         }
+        self.turns_if_unwanted(id);
         self.drop_if_unused(id);
+    }
+
+    /// Nobody wants the topic, because nobody did yet or because nobody does any more.
+    fn turns_if_unwanted(&mut self, id: TopicId) {
+        let topic = &self.topics[id as usize];
+        if let Some(turned) = self.turned.as_mut().filter(|_| !topic.is_wanted()) {
+            turned.push(topic.name.clone());
+        }
     }
 
     fn insert(&mut self, name: &str) -> TopicId {
@@ -433,7 +493,9 @@ mod tests {
         for generation in [0, 1, 4094, 4095, 4096, u32::MAX] {
             let key = ConnKey::new(77, generation);
             assert_eq!(key.slot(), 77);
-            assert_ne!(key, ConnKey::APPLICATION);
+            assert!(
+                key.is_connection() && !ConnKey::APPLICATION.is_connection() && !ConnKey::BACKPLANE.is_connection()
+            );
             assert_eq!(ConnKey::from_bits(key.to_bits()), key);
         }
         assert_ne!(ConnKey::new(1, 1), ConnKey::new(1, 2));
@@ -459,6 +521,31 @@ mod tests {
         assert!(router.is_local(id, key(1)) && !router.is_local(id, key(2)));
         router.unlisten(key(1), "a:");
         assert_eq!(router.find("a:"), None);
+    }
+
+    #[test]
+    fn topics_that_find_or_lose_whoever_wants_them_are_told_once_somebody_asks() {
+        let mut router = Router::new(10, 10);
+        router.subscribe(key(1), "early:");
+        assert!(router.take_turned().is_empty(), "nobody watches");
+        router.watch();
+        assert_eq!(router.take_turned(), ["early:".into()]);
+        router.listen(key(1), "single:");
+        router.subscribe(key(1), "a:");
+        router.subscribe(key(2), "a:");
+        router.listen(ConnKey::APPLICATION, "a:");
+        assert_eq!(router.take_turned(), ["a:".into()]);
+        assert!(router.is_wanted("a:") && !router.is_wanted("single:") && router.is_listened_to("a:"));
+        assert_eq!(router.topics_listened_to(), ["a:"]);
+        router.remove(key(1));
+        router.unsubscribe(key(2), "a:");
+        assert_eq!(router.take_turned(), ["early:".into()]);
+        router.unlisten(ConnKey::APPLICATION, "a:");
+        router.subscribe(key(2), "a:");
+        assert_eq!(router.take_turned(), ["a:".into(), "a:".into()], "gone and there again");
+        assert!(router.is_wanted("a:"));
+        router.grant(key(2), only(&[], &[]));
+        assert_eq!((router.take_turned(), router.is_wanted("a:")), (vec!["a:".into()], false));
     }
 
     fn only(subscribe: &[&str], publish: &[&str]) -> Permissions {

@@ -2,6 +2,7 @@
 //!
 //! A bare pair of ends; or a network of named nodes whose links can be cut, delayed, stalled and lost. Does not know who uses a link.
 
+mod backplane;
 mod link;
 mod network;
 mod pipe;
@@ -15,6 +16,7 @@ use crate::link::{BoxFuture, Connect, ConnectError, Destination, Link, Peer};
 use crate::model::{Error, ErrorKind, Limits};
 use pipe::Pipe;
 
+pub use backplane::MemoryBackplane;
 pub use network::{Listening, MemoryNetwork, NetworkConnector};
 pub use pipe::Lag;
 

@@ -59,10 +59,30 @@ pub fn write_prefix(out: &mut String, type_: &str, id: &str) {
     out.push_str(",\"payload\":");
 }
 
+/// Bytes of the envelope that [`write_prefix`] begins, around a payload of so many bytes.
+#[must_use]
+pub fn len(type_: &str, id: &str, payload_len: usize) -> usize {
+    const AROUND: usize = r#"{"type":,"id":,"payload":}"#.len();
+    AROUND + text_len(type_) + text_len(id) + payload_len
+}
+
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
+}
+
+fn text_len(text: &str) -> usize {
+    if is_plain(text) {
+        return text.len() + 2;
+    }
+    let mut escaped = String::new();
+    write_text(&mut escaped, text);
+    escaped.len()
+}
+
 /// Appends a JSON string, escaped as `JSON.stringify` does.
 pub fn write_text(out: &mut String, text: &str) {
     out.push('"');
-    if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+    if is_plain(text) {
         out.push_str(text);
     } else {
         write_escaped(out, text);
@@ -144,6 +164,16 @@ mod tests {
         let payload = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
         let message = format!(r#"{{"type":"a","id":"","payload":{payload}}}"#);
         assert_eq!(decode(&message).expect("legal").payload.len(), 20_000);
+    }
+
+    #[test]
+    fn the_length_is_known_before_anything_is_written() {
+        for (type_, id) in [("a", ""), ("a\"", "\u{1}\n"), ("é", "x:y")] {
+            let mut out = String::new();
+            write_prefix(&mut out, type_, id);
+            out.push_str("[1]}");
+            assert_eq!(len(type_, id, 3), out.len());
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Events of the application that were dropped for want of room: native subscribers are told by `__gap`, in the place where they are missing.
+//! Events that were dropped for want of room, or never came from other hubs: native subscribers are told by `__gap`, in the place where they are missing.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +19,10 @@ const BYTES_PER_GAP: usize = 16 << 10;
 impl HubActor {
     pub(super) fn tell_loss(&mut self, loss: &Loss) {
         warn!(target: trace::HUB, from_ms = loss.from_ms, to_ms = loss.to_ms, "events dropped: no room");
+        self.tell_gap("overflow", loss);
+    }
+
+    pub(super) fn tell_gap(&mut self, cause: &str, loss: &Loss) {
         for (key, topics) in self.losers(loss) {
             let Some(slot) = self.live_slot(key) else { continue };
             if !self.connections[slot].as_ref().is_some_and(|connection| connection.is_native) {
@@ -26,7 +30,7 @@ impl HubActor {
             }
             for part in parts(&topics) {
                 let part = part.iter().map(|topic| &**topic);
-                self.reply_text(slot, |text| control::write_gap(text, "overflow", loss.from_ms, loss.to_ms, part));
+                self.reply_text(slot, |text| control::write_gap(text, cause, loss.from_ms, loss.to_ms, part));
             }
         }
     }

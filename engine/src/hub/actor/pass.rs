@@ -32,6 +32,8 @@ impl HubActor {
             self.contain(culprit, &batch.text);
         }
         drop(ops);
+        // Before anybody is told of what it did: who is, may count on other hubs.
+        self.tend_wants();
         // Before anything of this pass is written to somebody who lost the right to it meanwhile.
         self.end_expelled();
         self.write_touched().await;
@@ -52,7 +54,7 @@ impl HubActor {
     }
 
     /// What was framed for the run in progress may be incomplete, so nobody gets it, and its subscribers are told; who caused it goes.
-    fn contain(&mut self, culprit: ConnKey, text: &str) {
+    pub(super) fn contain(&mut self, culprit: ConnKey, text: &str) {
         count(&self.shared.counters.panics, 1);
         error!(target: trace::HUB, "a defect was contained");
         if let Some((run, span)) = self.run.take().filter(|(run, _)| run.has_subscribers) {
@@ -102,6 +104,8 @@ impl HubActor {
             }
             Op::Listen { .. } => {}
             Op::Unlisten { from, topic } => lock(&self.shared.router).unlisten(from, &topic),
+            Op::Join(backplane) => self.join(backplane),
+            Op::ConfirmTopic { topic, token } => self.confirm(&topic, token),
             Op::Confirm { token } => self.shared.delivery.notice(Notice::Confirmed { token, outcome: Ok(true) }),
             Op::Flush(token) => self.asked_flushes.push(token),
             Op::Drained(token) => self.drains.push(token),
@@ -142,12 +146,16 @@ impl HubActor {
             return;
         }
         if run.is_local {
-            self.shared.delivery.event(from.to_bits(), span.type_(text), span.id(text), span.payload(text));
+            let connection = if from.is_connection() { from.to_bits() } else { 0 };
+            self.shared.delivery.event(connection, span.type_(text), span.id(text), span.payload(text));
         }
         if run.has_subscribers {
             run.framed += 1;
             let used = self.lanes.iter_mut().filter(|lane| lane.connections > 0);
             used.for_each(|lane| lane.frame(span.body(text)));
+        }
+        if run.is_shared && self.hand_over(text, span) {
+            self.run.iter_mut().for_each(|(run, _)| run.handed += 1);
         }
         if is_large {
             self.end_run();
@@ -155,7 +163,11 @@ impl HubActor {
     }
 
     pub(super) fn begin_run(&mut self, topic: &str, from: ConnKey) -> Run {
-        let relays = from == ConnKey::APPLICATION || self.shared.config.relay;
+        self.withheld.clear();
+        if let Some(tie) = &self.tie {
+            tie.withhold(topic, &mut self.withheld);
+        }
+        let relays = !from.is_connection() || self.shared.config.relay;
         let router = lock(&self.shared.router);
         let is_refused = !router.may(from, Action::Publish, topic);
         let topic = router.find(topic);
@@ -163,7 +175,8 @@ impl HubActor {
         let is_local = from != ConnKey::APPLICATION && topic.is_some_and(|topic| router.is_local(topic, from));
         drop(router);
         self.lanes.iter_mut().for_each(Lane::begin_run);
-        Run { topic, from, is_refused, is_local, has_subscribers, framed: 0, total: 0 }
+        let is_shared = relays && from != ConnKey::BACKPLANE && self.tie.is_some();
+        Run { topic, from, is_refused, is_local, has_subscribers, is_shared, framed: 0, handed: 0, total: 0 }
     }
 
     /// Gives what the run framed to each of its subscribers.
@@ -172,8 +185,11 @@ impl HubActor {
         if run.is_refused {
             return self.refuse_run(&run);
         }
-        let Self { shared, connections, lanes, touched, .. } = self;
-        if let Some(Some(sender)) = connections.get(run.from.slot()).filter(|_| run.from != ConnKey::APPLICATION) {
+        let Self { shared, connections, lanes, touched, withheld, .. } = self;
+        if run.from == ConnKey::BACKPLANE && run.is_local {
+            shared.inlet.reaches_application.store(true, Ordering::Relaxed);
+        }
+        if let Some(Some(sender)) = connections.get(run.from.slot()).filter(|_| run.from.is_connection()) {
             sender.shared.count_received(run.total);
             if run.is_local {
                 sender.shared.reaches_application.store(true, Ordering::Relaxed);
@@ -184,7 +200,8 @@ impl HubActor {
             && run.framed > 0
         {
             let segments = [lanes[0].run(), lanes[1].run()];
-            for key in lock(&shared.router).subscribers(topic).iter().filter(|key| **key != run.from) {
+            let is_meant = |key: &&ConnKey| **key != run.from && (withheld.is_empty() || !withheld.contains(*key));
+            for key in lock(&shared.router).subscribers(topic).iter().filter(is_meant) {
                 // One that is gone may not be out of the topic yet.
                 let Some(connection) = connections[key.slot()].as_mut().filter(|connection| !connection.is_closing())
                 else {
@@ -201,7 +218,7 @@ impl HubActor {
         if run.is_local {
             count(&shared.counters.delivered, run.total);
         } else if receivers == 0 {
-            count(&shared.counters.unrouted, run.total);
+            count(&shared.counters.unrouted, run.total - run.handed);
         }
     }
 

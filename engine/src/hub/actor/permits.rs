@@ -79,7 +79,7 @@ impl HubActor {
             }
             Subscription::Forbidden => self.forbid_subscription(slot, topic, n),
             Subscription::Added | Subscription::Unchanged => {
-                if self.is_native(slot) {
+                if self.is_native(slot) && !self.waits_for_backplane(slot, topic, n) {
                     self.reply_text(slot, |text| control::write_subscribed(text, topic, n));
                 }
             }

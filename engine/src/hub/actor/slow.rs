@@ -31,8 +31,9 @@ impl HubActor {
 
     /// What the next pass may add to a queue.
     fn coming_bytes(&self) -> usize {
-        let (text, ops) = self.shared.mailbox.next_size();
-        (text + ops * Framing::MAX_HEAD_BYTES).max(pass_bytes(self.shared.config.max_buffered))
+        let bytes = |(text, ops): (usize, usize)| text + ops * Framing::MAX_HEAD_BYTES;
+        let next = bytes(self.shared.mailbox.next_size()).max(bytes(self.shared.inlet.next_size()));
+        next.max(pass_bytes(self.shared.config.max_buffered))
     }
 
     fn holds_back(&self, connection: &Connection, coming: usize) -> bool {

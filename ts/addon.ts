@@ -11,6 +11,7 @@ import type {
   NativeListenOptions,
   NativeNetwork,
   NativePort,
+  NativeRedisOptions,
   NativeSpokeOptions,
   NativeSpokePort,
 } from './port.js';
@@ -24,6 +25,7 @@ export interface NativeHub extends NativeHubPort, NativeDoor {
 export interface Binding {
   readonly NativeHub: new (options: NativeHubOptions) => NativeHub;
   readonly NativeMemoryNetwork: new (seed: number) => NativeNetwork;
+  redisTarget(options: NativeSpokeOptions, redis: NativeRedisOptions): NativeSpokePort;
   processBus(name: string, options: NativeBusOptions): NativePort;
   webSocketSpoke(options: NativeSpokeOptions, client: NativeClientOptions): NativeSpokePort;
   memorySpoke(options: NativeSpokeOptions, network: NativeNetwork, name: string, hubName: string): NativeSpokePort;

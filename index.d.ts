@@ -60,7 +60,10 @@ export declare class PubSubError extends Error {
 
 export interface PubSubErrorOptions {
     readonly cause?: unknown;
-    /** How many more errors of this code were merged into this one, or how many events it cost. */
+    /**
+     * How many events were lost that this error stands for; of an error that costs none, how often it happened until it was told. This one
+     * included. Left out by errors that are thrown, reject a promise or end a target.
+     */
     readonly dropped?: number;
 }
 
@@ -610,6 +613,84 @@ interface Limits {
     readonly maxMalformed?: number;
 }
 
+// ==== @alkdev/pubsub-native/event-target-redis ====================================================================================
+
+export interface ClientTlsOptions {
+    /** Authorities to trust instead of the system's. */
+    readonly ca?: Pem;
+    readonly cert?: Pem;
+    readonly key?: Pem;
+    /** Name to expect in the certificate, when it is not the URL's. */
+    readonly serverName?: string;
+    /** Accept any certificate: for tests only. Default false. */
+    readonly insecure?: boolean;
+}
+
+export { Limits }; // see @alkdev/pubsub-native/event-target-process
+export { QueueOptions }; // see @alkdev/pubsub-native/event-target-process
+/** A value, or a function that is asked for it before each attempt to connect. */
+export type OrAsked<T> = T | (() => T | PromiseLike<T>);
+
+/** PEM text, the bytes of it, or the path of a file that holds it. */
+export type Pem = string | Uint8Array;
+
+export interface ReconnectOptions {
+    /** False: a failing first attempt is the end. Default true. */
+    readonly initial?: boolean;
+    /** First delay in milliseconds; it doubles, and a random part of it is waited. Default 250. */
+    readonly minDelayMs?: number;
+    /** Longest delay in milliseconds. Default 30 000. */
+    readonly maxDelayMs?: number;
+}
+
+export interface RedisEventTargetOptions extends Omit<SpokeOptions, 'peer' | 'helloTimeoutMs' | 'limits'> {
+    /** `redis://user:password@host:port/db`, `rediss://…` or `unix:///path?db=0`; a function is asked before each attempt to connect. */
+    readonly url: OrAsked<string | URL>;
+    /** Instead of the user of the URL. */
+    readonly username?: OrAsked<string>;
+    /** Instead of the password of the URL; a function is asked before each attempt to connect. */
+    readonly password?: OrAsked<string>;
+    /** Stands before every topic: channel = prefix + topic. Default "". */
+    readonly prefix?: string;
+    /** For `rediss:`. */
+    readonly tls?: ClientTlsOptions;
+    /** What CLIENT LIST shows for the two connections. */
+    readonly clientName?: string;
+    /** False: own listeners do not hear what is dispatched here. Default true, as Redis has it. */
+    readonly echo?: boolean;
+    readonly limits?: Omit<Limits, 'maxMalformed'>;
+}
+
+/**
+ * Makes a target whose events travel through a Redis: whatever one dispatches reaches the listeners of all, its own among them. It
+ * connects in the background and again whenever a connection is lost.
+ *
+ * ```js
+ * const events = createRedisEventTarget({ url: 'redis://127.0.0.1:6379', prefix: 'app:' });
+ * events.addEventListener('chat.msg:r1', (event) => console.log(event.detail.payload));
+ * await events.ready('chat.msg:r1');
+ * ```
+ */
+export declare function createRedisEventTarget<TEvent extends TypedEvent = AnyEvent>(options: RedisEventTargetOptions): NativeTarget<TEvent>;
+
+// Not exported, named by the declarations above:
+
+interface SpokeOptions extends QueueOptions {
+    /** Closes the target when it is aborted. */
+    readonly signal?: AbortSignal;
+    /** False: the first loss is the end. */
+    readonly reconnect?: ReconnectOptions | boolean;
+    /** What to expect of the hub: "plain" sends no hello, "native" fails without an answer to it. Default "auto". */
+    readonly peer?: 'auto' | 'native' | 'plain';
+    /** Milliseconds after which a hub that has not said hello counts as plain. Default 2000. */
+    readonly helloTimeoutMs?: number;
+    /** Milliseconds after which an event that waits for a link is dropped. Default 60 000. */
+    readonly queueMaxAgeMs?: number;
+    /** Own listeners hear what is dispatched here. Default false. */
+    readonly echo?: boolean;
+    readonly limits?: Limits;
+}
+
 // ==== @alkdev/pubsub-native/event-target-worker ===================================================================================
 
 /** A `Worker` of any runtime, as its host sees it. */
@@ -648,36 +729,13 @@ export declare function createWorkerThreadEventTarget<TEvent extends TypedEvent 
 /** The part of the standard `WebSocket` class that is needed. */
 export type WebSocketClass = new (url: string, protocols?: string[]) => WebSocketLike;
 
+export { ClientTlsOptions }; // see @alkdev/pubsub-native/event-target-redis
 export { Limits }; // see @alkdev/pubsub-native/event-target-process
 export { QueueOptions }; // see @alkdev/pubsub-native/event-target-process
-/** PEM text, the bytes of it, or the path of a file that holds it. */
-export type Pem = string | Uint8Array;
-
-export interface ReconnectOptions {
-    /** False: a failing first attempt is the end. Default true. */
-    readonly initial?: boolean;
-    /** First delay in milliseconds; it doubles, and a random part of it is waited. Default 250. */
-    readonly minDelayMs?: number;
-    /** Longest delay in milliseconds. Default 30 000. */
-    readonly maxDelayMs?: number;
-}
-
-export interface SpokeOptions extends QueueOptions {
-    /** Closes the target when it is aborted. */
-    readonly signal?: AbortSignal;
-    /** False: the first loss is the end. */
-    readonly reconnect?: ReconnectOptions | boolean;
-    /** What to expect of the hub: "plain" sends no hello, "native" fails without an answer to it. Default "auto". */
-    readonly peer?: 'auto' | 'native' | 'plain';
-    /** Milliseconds after which a hub that has not said hello counts as plain. Default 2000. */
-    readonly helloTimeoutMs?: number;
-    /** Milliseconds after which an event that waits for a link is dropped. Default 60 000. */
-    readonly queueMaxAgeMs?: number;
-    /** Own listeners hear what is dispatched here. Default false. */
-    readonly echo?: boolean;
-    readonly limits?: Limits;
-}
-
+export { OrAsked }; // see @alkdev/pubsub-native/event-target-redis
+export { Pem }; // see @alkdev/pubsub-native/event-target-redis
+export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-redis
+export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-redis
 /** The part of the standard `WebSocket` that is needed. */
 export interface WebSocketLike {
     readonly readyState: number;
@@ -704,22 +762,8 @@ export interface WebSocketObjectOptions {
     readonly echo?: boolean;
 }
 
-/** A value, or a function that is asked for it before each attempt to connect. */
-export type OrAsked<T> = T | (() => T | PromiseLike<T>);
-
 /** Header names and values of the handshake. */
 export type HeaderFields = Readonly<Record<string, string>>;
-
-export interface ClientTlsOptions {
-    /** Authorities to trust instead of the system's. */
-    readonly ca?: Pem;
-    readonly cert?: Pem;
-    readonly key?: Pem;
-    /** Name to expect in the certificate, when it is not the URL's. */
-    readonly serverName?: string;
-    /** Accept any certificate: for tests only. Default false. */
-    readonly insecure?: boolean;
-}
 
 export interface WebSocketClientOptions extends SpokeOptions {
     /** Sent with the handshake; a function is asked before each attempt. */
@@ -945,7 +989,7 @@ export interface HubLifeCycleEvents extends LifeCycleEvents {
 
 export { Limits }; // see @alkdev/pubsub-native/event-target-process
 export { QueueOptions }; // see @alkdev/pubsub-native/event-target-process
-export { Pem }; // see @alkdev/pubsub-native/event-target-websocket-client
+export { Pem }; // see @alkdev/pubsub-native/event-target-redis
 export interface NativeAddress {
     readonly host: string;
     readonly port: number;
@@ -1209,8 +1253,8 @@ export interface NetworkOptions {
     readonly seed?: number;
 }
 
-export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-websocket-client
-export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-websocket-client
+export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-redis
+export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-redis
 // ==== @alkdev/pubsub-native/hub ===================================================================================================
 
 export { Admission }; // see @alkdev/pubsub-native/event-target-websocket-server

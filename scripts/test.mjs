@@ -5,7 +5,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import { build } from './build.mjs';
 import { commandOf, fromRoot, lockedInCI, root } from './project.mjs';
-import { Failure, parse, run, say, timed, whenStarted } from './run.mjs';
+import { Failure, parse, probe, run, say, timed, whenStarted } from './run.mjs';
 
 /** A test that takes longer hangs. Generous, for a busy machine with two cores. */
 const fileTimeoutMs = 300_000;
@@ -48,7 +48,17 @@ function javaScriptTests(filters) {
   const files = testFiles(filters);
   say(`node --test, ${files.length} files`);
   run(process.execPath, ['--test', '--test-reporter=spec', ...testLimits.flags, ...files]);
+  const redis = files.filter((file) => file.includes('redis'));
+  if (redis.length > 0 && !hasRedis())
+    say(
+      `no redis-server: run scripts/provision or "apt-get install redis-server"; these did not run: ${redis.join(' ')}`,
+    );
 }
+
+const hasRedis = () =>
+  [process.env.REDIS_SERVER, 'redis-server', 'valkey-server'].some(
+    (name) => name !== undefined && probe(name, ['--version']) !== null,
+  );
 
 /** How node --test is to treat our files. */
 export const testLimits = {

@@ -7,7 +7,9 @@ use alkpubsub_engine::hub::{HubConfig, Judgement};
 use alkpubsub_engine::link::{Destination, Refusal};
 use alkpubsub_engine::model::{Allowed, Grants, Limits};
 use alkpubsub_engine::spoke::{PeerKind, Reconnect, SpokeConfig};
-use alkpubsub_engine::transport::websocket::{ClientConfig, ClientTls, ListenConfig, ServerTls};
+use alkpubsub_engine::transport::redis::RedisConfig;
+use alkpubsub_engine::transport::tls::ClientTls;
+use alkpubsub_engine::transport::websocket::{ClientConfig, ListenConfig, ServerTls};
 use napi_derive::napi;
 
 /// PEM texts of a server.
@@ -130,6 +132,15 @@ pub struct HubOptions {
 #[napi(object)]
 pub(crate) struct ClientOptions {
     pub protocols: Vec<String>,
+    pub tls: Option<TlsClientOptions>,
+}
+
+/// How events lie in Redis, and how to get there.
+#[napi(object)]
+pub(crate) struct RedisOptions {
+    pub prefix: Option<String>,
+    pub origin: Option<String>,
+    pub client_name: Option<String>,
     pub tls: Option<TlsClientOptions>,
 }
 
@@ -273,6 +284,7 @@ impl SpokeOptions {
             destination: Destination { url: self.url.clone(), headers: headers(&self.headers) },
             asks: self.asks,
             waits: true,
+            gathers: false,
             peer: match self.peer.as_deref() {
                 Some("native") => PeerKind::Native,
                 Some("plain") => PeerKind::Plain,
@@ -310,15 +322,30 @@ impl BusOptions {
 
 impl ClientOptions {
     pub(crate) fn client_config(self, limits: &Limits) -> ClientConfig {
-        let tls = self.tls.map_or_else(ClientTls::default, |tls| ClientTls {
-            ca: tls.ca,
-            cert: tls.cert,
-            key: tls.key,
-            server_name: tls.server_name,
-            insecure: tls.insecure.unwrap_or_default(),
-        });
-        ClientConfig { protocols: self.protocols, tls, limits: limits.clone() }
+        ClientConfig { protocols: self.protocols, tls: client_tls(self.tls), limits: limits.clone() }
     }
+}
+
+impl RedisOptions {
+    pub(crate) fn redis_config(self, limits: &Limits) -> RedisConfig {
+        RedisConfig {
+            prefix: self.prefix.unwrap_or_default(),
+            origin: self.origin,
+            client_name: self.client_name,
+            tls: client_tls(self.tls),
+            limits: limits.clone(),
+        }
+    }
+}
+
+fn client_tls(options: Option<TlsClientOptions>) -> ClientTls {
+    options.map_or_else(ClientTls::default, |tls| ClientTls {
+        ca: tls.ca,
+        cert: tls.cert,
+        key: tls.key,
+        server_name: tls.server_name,
+        insecure: tls.insecure.unwrap_or_default(),
+    })
 }
 
 /// Name and value pairs; a pair that is none is left out.

@@ -15,6 +15,7 @@ mod notice;
 mod port;
 mod process;
 mod publisher;
+mod redis;
 mod runtime;
 mod spoke;
 mod text;

@@ -80,6 +80,12 @@ impl NativeSpoke {
         self.port.publish_once(&json, |payload| spoke.publish_once(&type_, &id, payload))
     }
 
+    /// Sends what was published since, where the spoke gathers.
+    #[napi(catch_unwind)]
+    pub fn announce(&self) {
+        self.shared.spoke.announce();
+    }
+
     /// Subscribes to a topic.
     #[napi(catch_unwind)]
     pub fn listen(&self, topic: String) -> u32 {

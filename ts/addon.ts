@@ -11,6 +11,7 @@ import type {
   NativeHubPort,
   NativeListenOptions,
   NativeNetwork,
+  NativeRedisOptions,
   NativeSpokeOptions,
   NativeSpokePort,
 } from './port.js';
@@ -25,6 +26,7 @@ export interface Binding {
   readonly NativeHub: new (options: NativeHubOptions) => NativeHub;
   readonly NativeMemoryNetwork: new (seed: number) => NativeNetwork;
   processBus(name: string, options: NativeBusOptions): NativeBusPort;
+  redisTarget(options: NativeSpokeOptions, redis: NativeRedisOptions): NativeSpokePort;
   webSocketSpoke(options: NativeSpokeOptions, client: NativeClientOptions): NativeSpokePort;
   memorySpoke(options: NativeSpokeOptions, network: NativeNetwork, name: string, hubName: string): NativeSpokePort;
 }

@@ -5,11 +5,11 @@
 import { addon, unavailable } from './addon.js';
 import { readUrl, type WebSocketClass } from './browser/dialer.js';
 import { plainSpoke } from './browser/spoke.js';
+import { type ClientTlsOptions, readTls } from './client-tls.js';
 import { PubSubError } from './errors.js';
-import { type DestinationOption, makeSpoke } from './native-spoke.js';
-import { boolean, checkNames, given, string, strings, wrong } from './options.js';
-import { type Pem, pemText } from './pem.js';
-import type { NativeClientOptions, NativeTlsClient } from './port.js';
+import { current, type DestinationOption, makeSpoke, type OrAsked } from './native-spoke.js';
+import { checkNames, given, strings, wrong } from './options.js';
+import type { NativeClientOptions } from './port.js';
 import { type SpokeOptions, spokeOptionNames } from './spoke-options.js';
 import type { Destination, HeaderPairs } from './spoke-target.js';
 import type { AnyEvent, NativeTarget, TypedEvent } from './types.js';
@@ -17,27 +17,15 @@ import { warnOnce } from './warn.js';
 import { isWebSocket, overWebSocket, type WebSocketLike, type WebSocketObjectOptions } from './websocket-object.js';
 
 export type { WebSocketClass } from './browser/dialer.js';
+export type { ClientTlsOptions } from './client-tls.js';
 export type { Limits, QueueOptions } from './limits.js';
+export type { OrAsked } from './native-spoke.js';
 export type { Pem } from './pem.js';
 export type { ReconnectOptions, SpokeOptions } from './spoke-options.js';
 export type { WebSocketLike, WebSocketObjectOptions } from './websocket-object.js';
 
-/** A value, or a function that is asked for it before each attempt to connect. */
-export type OrAsked<T> = T | (() => T | PromiseLike<T>);
-
 /** Header names and values of the handshake. */
 export type HeaderFields = Readonly<Record<string, string>>;
-
-export interface ClientTlsOptions {
-  /** Authorities to trust instead of the system's. */
-  readonly ca?: Pem;
-  readonly cert?: Pem;
-  readonly key?: Pem;
-  /** Name to expect in the certificate, when it is not the URL's. */
-  readonly serverName?: string;
-  /** Accept any certificate: for tests only. Default false. */
-  readonly insecure?: boolean;
-}
 
 export interface WebSocketClientOptions extends SpokeOptions {
   /** Sent with the handshake; a function is asked before each attempt. */
@@ -111,17 +99,6 @@ function readDestination(url: OrAsked<string | URL>, headers: OrAsked<HeaderFiel
   return { url: readUrl(url), headers: readHeaders(headers) };
 }
 
-function readTls(tls: ClientTlsOptions): NativeTlsClient {
-  checkNames(tls, ['ca', 'cert', 'key', 'serverName', 'insecure'], 'tls');
-  return given({
-    ca: pemText('tls.ca', tls.ca),
-    cert: pemText('tls.cert', tls.cert),
-    key: pemText('tls.key', tls.key),
-    serverName: string('serverName', tls.serverName),
-    insecure: boolean('insecure', tls.insecure),
-  });
-}
-
 function readHeaders(headers: HeaderFields): HeaderPairs {
   if (typeof headers !== 'object' || headers === null) throw wrong('headers', 'an object or a function', headers);
   return Object.entries(headers).map(([name, value]) => {
@@ -134,8 +111,4 @@ function readHeaders(headers: HeaderFields): HeaderPairs {
 async function ask(url: OrAsked<string | URL>, headers: OrAsked<HeaderFields>): Promise<Destination> {
   const [askedUrl, askedHeaders] = await Promise.all([current(url), current(headers)]);
   return { url: readUrl(askedUrl), headers: readHeaders(askedHeaders) };
-}
-
-async function current<T extends object | string>(value: OrAsked<T>): Promise<T> {
-  return typeof value === 'function' ? value() : value;
 }

@@ -7,14 +7,23 @@ import { readSpokeOptions, type SpokeOptions } from './spoke-options.js';
 import { type Destination, SpokeTarget } from './spoke-target.js';
 import type { NativeTarget, TypedEvent } from './types.js';
 
+/** A value, or a function that is asked for it before each attempt to connect. */
+export type OrAsked<T> = T | (() => T | PromiseLike<T>);
+
+/** The value, asked for if need be. */
+export async function current<T extends object | string>(value: OrAsked<T>): Promise<T> {
+  return typeof value === 'function' ? value() : value;
+}
+
 /** Where a spoke connects; a function is asked before each attempt. */
 export type DestinationOption = Destination | (() => Promise<Destination>);
 
-/** Makes a spoke; `connect` makes the native one. */
+/** Makes a spoke; `connect` makes the native one, which `gathers` or sends every event at once. */
 export function makeSpoke<TEvent extends TypedEvent>(
   options: SpokeOptions,
   destination: DestinationOption,
   connect: (options: NativeSpokeOptions) => NativeSpokePort,
+  gathers = false,
 ): NativeTarget<TEvent> {
   const signal = abortSignal('signal', options.signal);
   const echo = boolean('echo', options.echo);
@@ -24,7 +33,7 @@ export function makeSpoke<TEvent extends TypedEvent>(
     asks,
     ...readSpokeOptions(options),
   });
-  const target = new SpokeTarget(native, { echo, destination: asks ? destination : async () => destination });
+  const target = new SpokeTarget(native, { echo, gathers, destination: asks ? destination : async () => destination });
   if (signal !== undefined) closeOnAbort(target, signal);
   return target as NativeTarget<TEvent>;
 }

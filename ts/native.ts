@@ -12,3 +12,4 @@ export const NativeHub: Binding['NativeHub'] = addon.NativeHub;
 export const NativeMemoryNetwork: Binding['NativeMemoryNetwork'] = addon.NativeMemoryNetwork;
 export const memorySpoke: Binding['memorySpoke'] = addon.memorySpoke;
 export const processBus: Binding['processBus'] = addon.processBus;
+export const redisTarget: Binding['redisTarget'] = addon.redisTarget;

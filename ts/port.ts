@@ -148,6 +148,8 @@ export interface NativeHubPort extends NativePort {
 
 /** What a spoke offers besides: the answers to `dial`. */
 export interface NativeSpokePort extends NativePort {
+  /** Sends what was published; called once per turn, where the native spoke gathers. */
+  announce(): void;
   provide(token: number, url: string, headers: readonly (readonly [string, string])[]): void;
   decline(token: number, message: string): void;
 }
@@ -291,6 +293,14 @@ export interface NativeHubOptions extends NativeLimits {
 /** What a spoke says in a WebSocket handshake. */
 export interface NativeClientOptions {
   readonly protocols: readonly string[];
+  readonly tls?: NativeTlsClient;
+}
+
+/** How events lie in Redis, and how to get there. */
+export interface NativeRedisOptions {
+  readonly prefix?: string;
+  readonly origin?: string;
+  readonly clientName?: string;
   readonly tls?: NativeTlsClient;
 }
 

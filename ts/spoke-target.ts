@@ -16,16 +16,31 @@ export interface Destination {
 export interface SpokeTargetOptions extends PortTargetOptions {
   /** Asked before each attempt; only when URL or headers are functions. */
   readonly destination: () => Promise<Destination>;
+  /** The native spoke sends what a turn has published when it is told that the turn is over. */
+  readonly gathers?: boolean;
 }
 
 export class SpokeTarget extends PortTarget {
   readonly #port: NativeSpokePort;
   readonly #destination: () => Promise<Destination>;
+  readonly #gathers: boolean;
+  #isAnnounced = false;
 
   constructor(port: NativeSpokePort, options: SpokeTargetOptions) {
     super(port, options);
     this.#port = port;
     this.#destination = options.destination;
+    this.#gathers = options.gathers === true;
+  }
+
+  protected override send(event: CustomEvent): void {
+    super.send(event);
+    if (!this.#gathers || this.#isAnnounced) return;
+    this.#isAnnounced = true;
+    queueMicrotask(() => {
+      this.#isAnnounced = false;
+      if (this.state !== 'closed') this.#port.announce();
+    });
   }
 
   protected override notice(notice: Notice): void {

@@ -93,6 +93,7 @@ fn accept(item: Item<'_>, limits: &Limits, text: &mut String) -> Inbound {
             Ok(message) => accept_message(message, limits, text),
             Err(_) => Inbound::Malformed("a message that is not UTF-8".into()),
         },
+        Item::Malformed(what) => Inbound::Malformed(what.into()),
         Item::Ping(data) => Inbound::Ping(data.into()),
         Item::Pong(data) => Inbound::Pong(data.into()),
         Item::Close(code, reason) => Inbound::Closing(CloseReason::new(code, reason)),

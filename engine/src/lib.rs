@@ -25,6 +25,8 @@ pub mod trace {
     pub const HUB: &str = "alkpubsub::hub";
     /// Spokes and their links.
     pub const SPOKE: &str = "alkpubsub::spoke";
+    /// Connections to Redis.
+    pub const REDIS: &str = "alkpubsub::redis";
     /// Handshakes.
     pub const WEBSOCKET: &str = "alkpubsub::websocket";
     /// Members of buses.

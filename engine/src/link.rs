@@ -82,6 +82,12 @@ pub trait LinkRead: Send {
 
     /// Bytes kept of messages that are not complete.
     fn held_bytes(&self) -> usize;
+
+    /// Until when everything that the peer had sent of events was surely read, in milliseconds since 1970, where the link knows. Without it:
+    /// when the last byte came.
+    fn heard_ms(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// The write half.
@@ -89,7 +95,7 @@ pub trait LinkWrite: Send {
     /// Takes what it can of whole and partial frames, in order.
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
 
-    /// Pushes on what `poll_write` took, where the transport keeps bytes of its own.
+    /// Pushes on what `poll_write` took, where the transport keeps bytes of its own. Where every event is answered: ready when all are.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
     /// Ends this side. The code is for transports that carry one outside of frames.

@@ -81,6 +81,8 @@ struct State<Op: Operation> {
     spare: Vec<Batch<Op>>,
     waker: Option<Waker>,
     readers: Vec<Waker>,
+    /// What waits may be taken; else its turn is not over.
+    is_announced: bool,
     is_closed: bool,
 }
 
@@ -98,6 +100,8 @@ pub(crate) struct Mailbox<Op: Operation> {
     /// A hint for who looks often: the lock has the truth.
     has_some: AtomicBool,
     pass_bytes: usize,
+    /// Publications may be taken when a batch is full, behind a command, or by `announce`: whoever publishes says where a turn ends.
+    gathers: bool,
 }
 
 impl<Op: Operation> Mailbox<Op> {
@@ -109,6 +113,7 @@ impl<Op: Operation> Mailbox<Op> {
             spare: Vec::new(),
             waker: None,
             readers: Vec::new(),
+            is_announced: false,
             is_closed: false,
         };
         Self {
@@ -120,6 +125,20 @@ impl<Op: Operation> Mailbox<Op> {
             unreported: AtomicU64::new(0),
             has_some: AtomicBool::new(false),
             pass_bytes,
+            gathers: false,
+        }
+    }
+
+    /// One whose publications are announced by whoever publishes them.
+    pub(crate) fn gathering(pass_bytes: usize) -> Self {
+        Self { gathers: true, ..Self::new(pass_bytes) }
+    }
+
+    /// The turn is over: what it has published may be taken.
+    pub(crate) fn announce(&self) {
+        let state = lock(&self.state);
+        if !state.batches.is_empty() {
+            self.wake(state);
         }
     }
 
@@ -160,7 +179,9 @@ impl<Op: Operation> Mailbox<Op> {
         batch.ops.push(op);
         batch.published_cost += cost;
         batch.published_events += 1;
-        self.wake(state);
+        if !self.gathers || state.batches.len() > 1 {
+            self.wake(state);
+        }
         Published::Accepted
     }
 
@@ -233,8 +254,12 @@ impl<Op: Operation> Mailbox<Op> {
     /// Takes the oldest batch. It counts as waiting until it is given back with `done`.
     pub(crate) fn take(&self) -> Option<Batch<Op>> {
         let mut state = lock(&self.state);
+        if !state.is_announced {
+            return None;
+        }
         let batch = state.batches.pop_front();
-        self.has_some.store(!state.batches.is_empty(), Ordering::Relaxed);
+        state.is_announced = !state.batches.is_empty();
+        self.has_some.store(state.is_announced, Ordering::Relaxed);
         batch
     }
 
@@ -299,7 +324,7 @@ impl<Op: Operation> Mailbox<Op> {
     /// Ready while something waits; else wakes when something does.
     pub(crate) fn poll_some(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = lock(&self.state);
-        if !state.batches.is_empty() {
+        if state.is_announced {
             return Poll::Ready(());
         }
         if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -311,6 +336,7 @@ impl<Op: Operation> Mailbox<Op> {
     /// Wakes the task if it sleeps, outside of the lock.
     fn wake(&self, mut state: MutexGuard<'_, State<Op>>) {
         self.has_some.store(true, Ordering::Relaxed);
+        state.is_announced = true;
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {

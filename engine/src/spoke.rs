@@ -33,6 +33,9 @@ pub enum PeerKind {
     Native,
     /// No hello is said.
     Plain,
+    /// It is no hub but a bus, which answers each subscription and each event and knows no hello. The link is admitted when it has answered
+    /// for every topic that was wanted when it was made.
+    Bus,
 }
 
 /// How a spoke comes back.
@@ -61,6 +64,8 @@ pub struct SpokeConfig {
     pub asks: bool,
     /// Do not connect before [`Spoke::connect`].
     pub waits: bool,
+    /// Events are sent when 64 KiB of them wait or [`Spoke::announce`] is called: what is published in one turn then goes out in one write.
+    pub gathers: bool,
     /// What the hub is taken for.
     pub peer: PeerKind,
     /// How long a hub may take to say hello before it is taken for plain. Source: none, a guess.
@@ -83,6 +88,7 @@ impl Default for SpokeConfig {
             destination: Destination::default(),
             asks: false,
             waits: false,
+            gathers: false,
             peer: PeerKind::Auto,
             hello_timeout: Duration::from_secs(2),
             reconnect: Some(Reconnect::default()),
@@ -220,9 +226,10 @@ impl Spoke {
         runtime: &Handle,
     ) -> Self {
         let bound = AtomicUsize::new(config.max_buffered);
+        let mailbox = if config.gathers { Mailbox::gathering(WRITE_BYTES) } else { Mailbox::new(WRITE_BYTES) };
         let shared = Arc::new(Shared {
             config,
-            mailbox: Mailbox::new(WRITE_BYTES),
+            mailbox,
             delivery,
             counters: Counters::default(),
             bound,
@@ -258,6 +265,11 @@ impl Spoke {
     /// As [`Self::publish`], for a pair of names that is not kept.
     pub fn publish_once(&self, type_: &str, id: &str, payload: &str) -> Published {
         self.publish(&Prefix::new(type_, id), payload)
+    }
+
+    /// Sends what was gathered.
+    pub fn announce(&self) {
+        self.shared.mailbox.announce();
     }
 
     /// The application listens to a topic.

@@ -6,7 +6,11 @@ pub mod carried;
 pub mod memory;
 #[cfg(feature = "process")]
 pub mod process;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(any(feature = "memory", feature = "websocket"))]
 mod stream;
+#[cfg(feature = "tls")]
+pub mod tls;
 #[cfg(feature = "websocket")]
 pub mod websocket;

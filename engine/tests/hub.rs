@@ -11,9 +11,8 @@ use alkpubsub_engine::link::{Connect, ConnectError, Destination, Link};
 use alkpubsub_engine::model::{CloseCode, CloseReason, ErrorKind, Limits, Prefix, Published};
 use alkpubsub_engine::route::ConnKey;
 use alkpubsub_engine::transport::memory;
-use alkpubsub_engine::transport::websocket::{
-    ClientConfig, ClientTls, ListenConfig, ServerTls, WebSocketConnector, bind,
-};
+use alkpubsub_engine::transport::tls::ClientTls;
+use alkpubsub_engine::transport::websocket::{ClientConfig, ListenConfig, ServerTls, WebSocketConnector, bind};
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};

@@ -754,7 +754,7 @@ async fn a_spoke_that_was_cut_off_comes_back_with_its_topics_one_gap_and_events_
         network.heal("hub", "a");
         let gap = a.gap(1).await;
         assert_eq!((gap.cause, gap.direction), (GapCause::ConnectionLost, Direction::In));
-        assert_eq!(gap.topics, ["t:1".into()]);
+        assert_eq!(gap.topics, [Box::<str>::from("t:1")]);
         numbers(20..30);
         a.app.payloads_of(20).await;
         let expected: Vec<String> = ["open false".into()]

@@ -33,6 +33,7 @@ impl From<Item<'_>> for Got {
         match item {
             Item::Text(text) => Self::Text(text.into()),
             Item::Binary(bytes) => Self::Binary(bytes.into()),
+            Item::Malformed(what) => unreachable!("no framing says {what}"),
             Item::Ping(data) => Self::Ping(data.into()),
             Item::Pong(data) => Self::Pong(data.into()),
             Item::Close(code, reason) => Self::Close(code.0, reason.into()),

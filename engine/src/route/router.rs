@@ -576,10 +576,10 @@ mod tests {
             router.subscribe(key(1), topic);
         }
         let mut lost = router.grant(key(1), only(&["a:*"], &[]));
-        assert_eq!(lost, ["b:1".into()]);
+        assert_eq!(lost, [Box::<str>::from("b:1")]);
         lost = router.grant(key(1), only(&[], &[]));
         lost.sort();
-        assert_eq!(lost, ["a:1".into(), "a:2".into()]);
+        assert_eq!(lost, [Box::<str>::from("a:1"), "a:2".into()]);
         assert_eq!(router.topic_count(), 0);
         assert!(router.grant(key(1), Permissions::compile(&Grants::everything(None))).is_empty());
         assert_eq!(router.subscribe(key(1), "b:1"), Subscription::Added);

@@ -185,6 +185,8 @@ impl SpokeActor {
         let Some(policy) = self.shared.config.reconnect.clone() else {
             return Err(Over { reason: lost.reason, error: Some(lost.failure) });
         };
+        // Delays may be shorter than a tick.
+        self.on_offline_tick();
         self.attempt += 1;
         let jitter = backoff::delay(&policy, self.attempt, rand::rng().random());
         let delay = lost.delay.map_or(jitter, |asked| asked + jitter);

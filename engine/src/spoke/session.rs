@@ -19,6 +19,7 @@ use tokio::time::Sleep;
 
 use super::actor::SpokeActor;
 use super::{Op, PeerKind, WRITE_BYTES, count};
+use crate::delivery::Notice;
 use crate::inbound;
 use crate::link::Link;
 use crate::mailbox::Batch;
@@ -97,6 +98,10 @@ pub(super) struct Session<'a> {
     proven: u64,
     /// Topics asked for and not answered, each with the events sent before it; in that order.
     asked: VecDeque<(u64, u64)>,
+    /// The number of the last topic that a bus must answer for before the link is admitted.
+    greeted: u64,
+    /// Flushes that wait until a bus has answered so many events.
+    flushes: VecDeque<(u64, u32)>,
     hub_answers_pings: bool,
     last_ping: Instant,
     malformed: PerMinute,
@@ -110,10 +115,14 @@ impl<'a> Session<'a> {
     pub(super) fn new(spoke: &'a mut SpokeActor, link: Link, is_reconnected: bool) -> Self {
         let now = Instant::now();
         let config = &spoke.shared.config;
-        let is_plain = config.peer == PeerKind::Plain;
+        let phase = match config.peer {
+            PeerKind::Auto | PeerKind::Native => Phase::Unknown,
+            PeerKind::Plain => Phase::Plain,
+            PeerKind::Bus => Phase::Native,
+        };
         Self {
-            phase: if is_plain { Phase::Plain } else { Phase::Unknown },
-            hello_deadline: (!is_plain).then(|| now + config.hello_timeout),
+            phase,
+            hello_deadline: (phase == Phase::Unknown).then(|| now + config.hello_timeout),
             next_heartbeat: now + config.limits.heartbeat / 4,
             spoke,
             link,
@@ -137,6 +146,8 @@ impl<'a> Session<'a> {
             sent: 0,
             proven: 0,
             asked: VecDeque::new(),
+            greeted: 0,
+            flushes: VecDeque::new(),
             hub_answers_pings: false,
             last_ping: now,
             malformed: PerMinute::default(),
@@ -167,11 +178,48 @@ impl<'a> Session<'a> {
         if self.phase == Phase::Unknown {
             self.say(|text| control::write_hello(text, Role::Spoke, &["ping"]));
             self.ping();
-        } else {
+        } else if !self.is_bus() {
             self.admit();
         }
         for topic in self.spoke.subscriptions.wanted() {
             self.subscribe(&topic);
+        }
+        if self.is_bus() {
+            self.greeted = self.asked.back().map_or(0, |(n, _)| *n);
+            self.admit_if_greeted();
+        }
+    }
+
+    fn is_bus(&self) -> bool {
+        self.spoke.shared.config.peer == PeerKind::Bus
+    }
+
+    /// What errors call the other end.
+    fn far_end(&self) -> &'static str {
+        if self.is_bus() { self.link.peer.transport } else { "the hub" }
+    }
+
+    /// A bus has answered for every topic that the link began with.
+    fn admit_if_greeted(&mut self) {
+        if self.is_bus() && self.asked.front().is_none_or(|(n, _)| *n > self.greeted) {
+            self.admit();
+        }
+    }
+
+    /// Everything published so far is with the transport, or with a bus once it has answered.
+    fn answer_flushes(&mut self) {
+        if !self.is_bus() {
+            return self.spoke.answer_flushes();
+        }
+        let sent = self.sent;
+        self.flushes.extend(std::mem::take(&mut self.spoke.flushes).into_iter().map(|token| (sent, token)));
+        self.answer_proven_flushes();
+    }
+
+    fn answer_proven_flushes(&mut self) {
+        while let Some(&(_, token)) = self.flushes.front().filter(|(sent, _)| *sent <= self.proven) {
+            self.flushes.pop_front();
+            self.spoke.tell([Notice::Flushed { token }]);
         }
     }
 
@@ -259,7 +307,7 @@ impl<'a> Session<'a> {
             self.confirm_writes();
         }
         if self.spoke.held.is_empty() && self.next.is_none() {
-            self.spoke.answer_flushes();
+            self.answer_flushes();
         }
         self.spoke.answer_drains();
     }
@@ -383,6 +431,8 @@ impl<'a> Session<'a> {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let _too_late = self.link.writer.poll_close(&mut cx, reason.code, &reason.reason);
         self.spoke.shared.mailbox.release(self.out_cost);
+        // What they wait for was handed over, and whether it arrived will not be known.
+        self.spoke.flushes.extend(self.flushes.drain(..).map(|(_, token)| token));
         let complaints = self.complaints.take_rest();
         self.complain(complaints);
         if let Some((batch, ops)) = self.next.take() {
@@ -392,7 +442,7 @@ impl<'a> Session<'a> {
             reason,
             kind,
             was_admitted: self.is_admitted,
-            last_read_ms: self.last_read_ms,
+            last_read_ms: self.link.reader.heard_ms().unwrap_or(self.last_read_ms),
             is_unproven: self.sent > self.proven,
             lasted: self.started.elapsed(),
         }

@@ -253,7 +253,7 @@ mod tests {
         subscriptions.send("a:", false);
         subscriptions.confirm("a:".into(), 1);
         let (active, notices) = subscriptions.written_to_plain();
-        assert_eq!(active, ["a:".into()]);
+        assert_eq!(active, [Box::<str>::from("a:")]);
         assert_eq!(outcomes(notices), [(1, Some(false))]);
         subscriptions.reset();
         assert!(subscriptions.active().is_empty() && subscriptions.is_wanted("a:"));

@@ -13,5 +13,5 @@ mod upgrade;
 pub use attached::{Doorway, Visitor};
 pub use client::{ClientConfig, WebSocketConnector};
 pub use server::{Bound, ListenConfig, bind};
-pub use tls::{ClientTls, ServerTls};
+pub use tls::ServerTls;
 pub use upgrade::LocalEnd;

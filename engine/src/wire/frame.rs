@@ -96,6 +96,8 @@ pub enum Item<'a> {
     Text(&'a str),
     /// A message that promises nothing: a binary one, or one of a byte stream that is not UTF-8.
     Binary(&'a [u8]),
+    /// A message that the transport can tell is none of the application's; the text says why.
+    Malformed(&'a str),
     /// A ping to be answered.
     Ping(&'a [u8]),
     /// The answer to a ping.

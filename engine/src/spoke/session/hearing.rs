@@ -62,7 +62,8 @@ impl Session<'_> {
         count(&shared.counters.received, 1);
         // The first envelope is no hello: the hub is plain.
         self.take_for_plain();
-        if !self.is_admitted {
+        // Before the first link was admitted there is nothing to miss; later ones fill the end of a gap.
+        if !self.is_admitted && self.spoke.gap.is_none() {
             return;
         }
         if !self.spoke.subscriptions.is_wanted(span.topic(text)) {
@@ -125,7 +126,7 @@ impl Session<'_> {
 
     pub(super) fn on_refused(&mut self, topic: &str, n: Option<u64>, code: &str, reason: &str) {
         let kind = refusal_kind(code);
-        let message = format!("the hub refused subscribing to {topic:?}: {code}: {reason}");
+        let message = format!("{} refused subscribing to {topic:?}: {code}: {reason}", self.far_end());
         let failure = Failure { kind, message: message.clone() };
         if let Some(answers) = self.spoke.subscriptions.refused(topic, n, &failure) {
             self.settle(topic, answers);
@@ -136,7 +137,7 @@ impl Session<'_> {
     /// Events of ours went to nobody: `times` since this was told last, the last one to this topic.
     pub(super) fn on_publish_refused(&mut self, topic: &str, times: u64, code: &str, reason: &str) {
         count(&self.spoke.shared.counters.refused, times);
-        let message = format!("the hub refused publishing to {topic:?}: {code}: {reason}");
+        let message = format!("{} refused publishing to {topic:?}: {code}: {reason}", self.far_end());
         self.spoke.raise(refusal_kind(code), message, times);
     }
 
@@ -147,11 +148,13 @@ impl Session<'_> {
             self.asked.pop_front();
             self.prove(sent);
         }
+        self.admit_if_greeted();
     }
 
     /// The hub has received so many of the events of this link.
     pub(super) fn prove(&mut self, sent: u64) {
         self.proven = self.proven.max(sent.min(self.sent));
+        self.answer_proven_flushes();
     }
 
     pub(super) fn settle(&mut self, topic: &str, answers: Vec<Notice>) {
@@ -182,7 +185,8 @@ impl Session<'_> {
         self.take_for_plain();
         let max = self.spoke.shared.config.limits.max_malformed_per_minute;
         let now = Instant::now();
-        let is_too_much = self.malformed.count(now) > max;
+        // A bus carries what anybody publishes: leaving it would not help.
+        let is_too_much = self.malformed.count(now) > max && !self.is_bus();
         if let Some(times) = self.complaints.count(now, COMPLAINT_INTERVAL, 1) {
             self.spoke.raise(ErrorKind::Malformed, what, times);
         }
@@ -196,7 +200,11 @@ impl Session<'_> {
     /// Tells of malformed messages that came too often to be told of at once.
     pub(super) fn complain(&mut self, times: Option<u64>) {
         if let Some(times) = times {
-            self.spoke.raise(ErrorKind::Malformed, "more messages of the hub that are no envelopes".into(), times);
+            self.spoke.raise(
+                ErrorKind::Malformed,
+                format!("more messages of {} that are no envelopes", self.far_end()),
+                times,
+            );
         }
     }
 
@@ -206,7 +214,7 @@ impl Session<'_> {
         if let Ok(received) = data.try_into().map(u64::from_be_bytes) {
             self.prove(received);
         }
-        if self.spoke.shared.config.peer != PeerKind::Native {
+        if self.phase == Phase::Unknown && self.spoke.shared.config.peer != PeerKind::Native {
             self.take_for_plain();
         }
     }

@@ -45,7 +45,7 @@ impl Session<'_> {
         self.say_goodbye();
         self.spoke.answer_drains();
         if self.written == self.out.len() && self.spoke.held.is_empty() {
-            self.spoke.answer_flushes();
+            self.answer_flushes();
         }
     }
 
@@ -83,7 +83,9 @@ impl Session<'_> {
     pub(super) fn subscribe(&mut self, topic: &str) {
         let n = self.spoke.subscriptions.send(topic, self.phase == Phase::Native);
         if self.phase != Phase::Plain {
-            self.asked.push_back((n, self.sent));
+            // What a bus answers about a topic proves nothing of events: those are answered one by one.
+            let proven = if self.is_bus() { 0 } else { self.sent };
+            self.asked.push_back((n, proven));
         }
         self.say(|text| control::write_subscribe(text, topic, Some(n)));
     }
@@ -123,7 +125,7 @@ impl Session<'_> {
         }
         if self.link.framing.write_close(&mut self.out, reason.code, &reason.reason, mask) {
             self.close_sent = true;
-        } else if self.written == self.out.len() {
+        } else if self.written == self.out.len() && !self.needs_flush {
             // No frame says it: the link itself does.
             self.end = Some((reason, ErrorKind::Closed));
         }

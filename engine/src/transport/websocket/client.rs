@@ -13,11 +13,11 @@ use tungstenite::handshake::derive_accept_key;
 
 use super::head::{self, HeadError};
 use super::tcp;
-use super::tls::ClientTls;
 use crate::link::{BoxFuture, Connect, ConnectError, Destination, Link, Peer};
 use crate::model::{Error, ErrorKind, Limits};
 use crate::trace;
 use crate::transport::stream::{StreamReader, StreamWriter};
+use crate::transport::tls::{ClientTls, is_certificate_error};
 use crate::wire::frame::Framing;
 
 /// How to dial.
@@ -179,28 +179,6 @@ fn check(response: &Response<()>, key: &str, offered: &[String]) -> Result<(), C
         return Err(temporary(Error::new(ErrorKind::Handshake, message)));
     }
     Ok(())
-}
-
-/// Whether a certificate is to blame, ours or the server's: trying again cannot help. With TLS 1.3 the server says what it thinks of ours
-/// after the handshake.
-fn is_certificate_error(error: &std::io::Error) -> bool {
-    use tokio_rustls::rustls::AlertDescription as Alert;
-    use tokio_rustls::rustls::Error::{AlertReceived, InvalidCertificate, NoCertificatesPresented};
-    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-        Some(InvalidCertificate(_) | NoCertificatesPresented) => true,
-        Some(AlertReceived(alert)) => matches!(
-            alert,
-            Alert::CertificateRequired
-                | Alert::BadCertificate
-                | Alert::UnsupportedCertificate
-                | Alert::CertificateRevoked
-                | Alert::CertificateExpired
-                | Alert::CertificateUnknown
-                | Alert::UnknownCA
-                | Alert::AccessDenied
-        ),
-        _ => false,
-    }
 }
 
 fn terminal(error: Error) -> ConnectError {

@@ -1,0 +1,115 @@
+// Finds and starts real Redis servers, each on a free port with a folder of its own, and speaks to them. Knows no tests.
+// Nothing is installed here: where there is no server the caller is told what to install.
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Redis from 'ioredis';
+
+const isCI = process.env.CI === 'true' || process.env.CI === '1';
+
+const program = [process.env.REDIS_SERVER, 'redis-server', 'valkey-server'].find(
+  (name) => name !== undefined && spawnSync(name, ['--version']).status === 0,
+);
+
+/** False, or the reason why tests with a server are skipped. In CI on Linux nothing is skipped: scripts/provision installs it. */
+export const withoutRedis =
+  program !== undefined || (isCI && process.platform === 'linux')
+    ? false
+    : 'no redis-server: install it (Debian, Ubuntu: "apt-get install redis-server"), or name one in REDIS_SERVER';
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** A server of one test: what stops it is registered there. `restart` keeps port and arguments. */
+export async function startRedis(t, ...settings) {
+  if (program === undefined) throw new Error('CI needs redis-server: scripts/provision installs it');
+  const folder = mkdtempSync(join(tmpdir(), 'redis-'));
+  const port = await freePort();
+  const socket = join(folder, 'redis.sock');
+  const server = new Server(port, socket, [
+    ...['--port', String(port), '--bind', '127.0.0.1', '--unixsocket', socket, '--dir', folder],
+    ...['--save', '', '--appendonly', 'no', '--enable-debug-command', 'yes', ...settings],
+  ]);
+  t.after(async () => {
+    await server.stop();
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  });
+  await server.start();
+  return server;
+}
+
+class Server {
+  #settings;
+  #process;
+  #clients = [];
+
+  constructor(port, socket, settings) {
+    this.port = port;
+    this.socket = socket;
+    this.#settings = settings;
+  }
+
+  get url() {
+    return `redis://127.0.0.1:${this.port}`;
+  }
+
+  get pid() {
+    return this.#process.pid;
+  }
+
+  async start() {
+    const child = spawn(program, this.#settings, { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.#process = child;
+    let log = '';
+    await new Promise((resolve, reject) => {
+      child.stdout.on('data', (chunk) => {
+        log = (log + chunk).slice(-4000);
+        if (/ready to accept connections/i.test(log)) resolve();
+      });
+      child.once('error', reject);
+      child.once('exit', (code) => reject(new Error(`redis-server ended with ${code}: ${log}`)));
+    });
+  }
+
+  /** Ends it at once: no farewell to anybody. */
+  async kill() {
+    const child = this.#process;
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.removeAllListeners('exit');
+    const ended = once(child, 'exit');
+    child.kill('SIGKILL');
+    await ended;
+  }
+
+  async stop() {
+    for (const client of this.#clients.splice(0)) client.disconnect();
+    await this.kill();
+  }
+
+  /** A client of ioredis; ends with the server. */
+  client(options = {}) {
+    const client = new Redis({ port: this.port, host: '127.0.0.1', ...options });
+    client.on('error', () => {});
+    this.#clients.push(client);
+    return client;
+  }
+
+  /** One command, on a connection of its own. */
+  async command(...words) {
+    const client = new Redis({ port: this.port, host: '127.0.0.1', retryStrategy: null });
+    client.on('error', () => {});
+    try {
+      return await client.call(...words);
+    } finally {
+      client.disconnect();
+    }
+  }
+}

@@ -1,5 +1,6 @@
 // `npm run bench`: this package beside its peers, alternating in one run. Rows go to a file, one for each scenario, peer and round.
-// Usage: npm run bench -- [scenario or its beginning …] [--rounds 5] [--ms 1000] [--peers ours,ws] [--rows target/bench/rows.json] [--debug]
+// Usage: npm run bench -- [scenario or its beginning …] [--rounds 5] [--ms 1000] [--peers ours,ws] [--rows target/bench/rows.json]
+//   [--before folder of an older build of the package] [--debug]
 // With --debug the addon and the example are those that tests use: to see that it works, not how fast. Linux only: it reads /proc.
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -14,12 +15,20 @@ import { setUpPackage } from './setup.mjs';
 import { tableOf } from './tables.mjs';
 
 whenStarted(import.meta.url, async (args) => {
-  const known = { '--rounds': 'value', '--ms': 'value', '--peers': 'value', '--rows': 'value', '--debug': 'flag' };
+  const known = {
+    '--rounds': 'value',
+    '--ms': 'value',
+    '--peers': 'value',
+    '--rows': 'value',
+    '--before': 'value',
+    '--debug': 'flag',
+  };
   const { options, rest } = parse(args, known);
   const plan = {
     rounds: positive('--rounds', options['--rounds'] ?? 5),
     ms: positive('--ms', options['--ms'] ?? 1000),
     peers: options['--peers']?.split(',') ?? Object.keys(peers),
+    before: options['--before'],
     isDebug: options['--debug'] ?? false,
   };
   const unknown = plan.peers.find((peer) => !(peer in peers));
@@ -50,10 +59,11 @@ function chosen(parts) {
     : names.filter((name) => parts.some((part) => name === part || (!names.includes(part) && name.startsWith(part))));
 }
 
-function buildFor({ isDebug }) {
+function buildFor({ isDebug, before }) {
   const profile = isDebug ? [] : ['--release'];
   run('cargo', ['build', ...profile, '-p', 'alkpubsub-engine', '--example', 'bench'], { quiet: true });
   return {
+    before: before === undefined ? undefined : resolve(before),
     folder: isDebug ? fromRoot('.') : setUpPackage(),
     example: fromRoot('target', isDebug ? 'debug' : 'release', 'examples/bench'),
   };
@@ -62,7 +72,8 @@ function buildFor({ isDebug }) {
 /** All rounds of a scenario, its peers taking turns. */
 async function measure(name, plan, launcher) {
   const scenario = scenarios[name];
-  const taking = scenario.peers.filter((peer) => plan.peers.includes(peer));
+  const known = plan.before === undefined ? scenario.peers : ['before', ...scenario.peers];
+  const taking = known.filter((peer) => plan.peers.includes(peer));
   const field = [];
   const rows = [];
   say(name);

@@ -77,7 +77,7 @@ function withResolvers() {
   return parts;
 }
 
-/** Starts the processes of the peers. `build`: where the package and the Rust example are. */
+/** Starts the processes of the peers. `build`: where the package, the one before and the Rust example are. */
 export class Launcher {
   #build;
 
@@ -88,20 +88,27 @@ export class Launcher {
   hub(peer) {
     const { bare } = peers[peer];
     if (bare !== undefined) return this.rust('yardstick', 'bare', bare);
-    return this.#script(`hub of ${peer}`, peers[peer].runtime, `hubs/${peers[peer].hub}.mjs`, [this.#build.folder]);
+    return this.#script(`hub of ${peer}`, peers[peer].runtime, `hubs/${peers[peer].hub}.mjs`, [this.#folderOf(peer)]);
   }
 
   client(peer, address, depth) {
     return this.#script(`clients of ${peer}`, peers[peer].runtime, 'clients/trips.mjs', [
-      peer,
+      peers[peer].client ?? peer,
       address,
       depth,
-      this.#build.folder,
+      this.#folderOf(peer),
     ]);
   }
 
   inProcess(variant) {
-    return this.#script(variant, 'node', 'clients/in-process.mjs', [variant, this.#build.folder]);
+    return this.#script(variant, 'node', 'clients/in-process.mjs', [
+      peers[variant].client ?? variant,
+      this.#folderOf(variant),
+    ]);
+  }
+
+  #folderOf(peer) {
+    return peer === 'before' ? this.#build.before : this.#build.folder;
   }
 
   rust(name, ...args) {

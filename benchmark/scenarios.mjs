@@ -1,9 +1,13 @@
 // What `npm run bench` measures: each scenario with its load, and the peers that take part. Nothing is run here.
 // `window`: how many events may be under way to the slowest reader; a hub is as fast as it is when so many wait, and no faster.
 
-/** How the processes of a peer are started. `hub`: its hub; `client`: its own JavaScript client. Absent: it has none. */
+/**
+ * How the processes of a peer are started. `hub`: its hub; `client`: its own JavaScript clients, where they have another name. `before` is another
+ * build of this package, and takes part when `--before` names its folder.
+ */
 export const peers = {
   ours: { title: 'this package', runtime: 'node', hub: 'ours' },
+  before: { title: 'this package, before', runtime: 'node', hub: 'ours', client: 'ours' },
   ws: { title: '`ws`', runtime: 'node', hub: 'ws' },
   socketio: { title: 'Socket.IO', runtime: 'node', hub: 'socketio', protocol: 'socketio' },
   bun: { title: 'Bun `server.publish`', runtime: 'bun', hub: 'bun' },

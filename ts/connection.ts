@@ -7,7 +7,7 @@ import { joinHeaders } from './headers.js';
 import { type Closing, checkClose } from './life-cycle.js';
 import type { Exit } from './outbox.js';
 import type { ConnectionNotice, NativeHubPort } from './port.js';
-import { TransportTarget } from './transport-target.js';
+import { type Outgoing, TransportTarget } from './transport-target.js';
 import type { CloseDetail, TargetStats } from './types.js';
 import type { Acknowledgement } from './waiting.js';
 
@@ -131,7 +131,7 @@ export class Connection {
 
 /** What a connection's target needs of its hub. */
 export interface HubServices {
-  send(exit: Exit, event: CustomEvent): void;
+  send(exit: Exit, event: Outgoing): void;
   flush(): Promise<void>;
   drain(): Promise<void>;
 }
@@ -189,7 +189,7 @@ export class ConnectionTarget extends TransportTarget {
     this.ended(detail);
   }
 
-  protected override send(event: CustomEvent): void {
+  protected override send(event: Outgoing): void {
     if (!this.#link.isGone) this.#hub.send(this.#exit, event);
   }
 

@@ -29,10 +29,10 @@ impl HubActor {
         self.blocked_connections().any(|connection| self.holds_back(connection, coming))
     }
 
-    /// What the next pass may add to a queue.
+    /// What the next batch may add to a queue, besides what the pass in progress may add.
     fn coming_bytes(&self) -> usize {
         let (text, ops) = self.shared.mailbox.next_size();
-        (text + ops * Framing::MAX_HEAD_BYTES).max(pass_bytes(self.shared.config.max_buffered))
+        self.framed_bytes() + (text + ops * Framing::MAX_HEAD_BYTES).max(pass_bytes(self.shared.config.max_buffered))
     }
 
     fn holds_back(&self, connection: &Connection, coming: usize) -> bool {

@@ -3,34 +3,33 @@
 // Invariants: once the link is gone everything is a no-op; the signal is made only when it is asked for.
 
 import { type Grants, type Guest, readGrants } from './authorize.js';
-import { joinHeaders } from './headers.js';
+import { packHeaders, unpackHeaders } from './headers.js';
 import { type Closing, checkClose } from './life-cycle.js';
 import type { Exit } from './outbox.js';
 import type { ConnectionNotice, NativeHubPort } from './port.js';
-import { TransportTarget } from './transport-target.js';
+import { type Outgoing, TransportTarget } from './transport-target.js';
 import type { CloseDetail, TargetStats } from './types.js';
 import type { Acknowledgement } from './waiting.js';
 
 /** Close codes that end a connection at once: not identified, refused. Source: the engine, `Hub::disconnect`. */
 const EXPELLING: readonly number[] = [4401, 4403];
 
+/** Shared by all connections whose peers offered none. */
+const NO_PROTOCOLS: readonly string[] = Object.freeze([]);
+
 /** What the hub knows of a connection and changes as notices come. */
 export class ConnectionLink {
   readonly port: NativeHubPort;
-  readonly facts: ConnectionNotice;
+  readonly key: number;
   isNative = false;
   isGone = false;
   /** It was told to go at once: what it said before and is on its way here is heard by nobody. */
   isExpelled = false;
   #controller: AbortController | undefined;
 
-  constructor(port: NativeHubPort, facts: ConnectionNotice) {
+  constructor(port: NativeHubPort, key: number) {
     this.port = port;
-    this.facts = facts;
-  }
-
-  get key(): number {
-    return this.facts.connection;
+    this.key = key;
   }
 
   get signal(): AbortSignal {
@@ -66,24 +65,26 @@ export class Connection {
   /** Yours to use; begins with what `authorize.connect` said. */
   data: unknown;
   readonly #link: ConnectionLink;
-  #headers: Readonly<Record<string, string>> | undefined;
+  /** Packed until somebody asks for them. */
+  #headers: string | Readonly<Record<string, string>>;
 
   /** @internal Hubs make connections. */
-  constructor(link: ConnectionLink, guest?: Guest) {
-    const { serial, transport, remoteAddress, url, protocols, identity } = link.facts;
+  constructor(link: ConnectionLink, facts: ConnectionNotice, guest?: Guest) {
+    const { serial, transport, remoteAddress, url, headers, protocols, identity } = facts;
     this.id = serial;
     this.transport = transport;
     this.remoteAddress = remoteAddress ?? undefined;
     this.url = url ?? undefined;
-    this.protocols = protocols;
+    this.protocols = protocols.length === 0 ? NO_PROTOCOLS : protocols;
     this.identity = guest === undefined ? (identity ?? undefined) : guest.identity;
     this.data = guest?.data;
     this.#link = link;
+    this.#headers = packHeaders(headers);
   }
 
   /** Headers of the request by lower-case name; values of a repeated header are joined by ", ". */
   get headers(): Readonly<Record<string, string>> {
-    this.#headers ??= joinHeaders(this.#link.facts.headers);
+    if (typeof this.#headers === 'string') this.#headers = unpackHeaders(this.#headers);
     return this.#headers;
   }
 
@@ -131,7 +132,7 @@ export class Connection {
 
 /** What a connection's target needs of its hub. */
 export interface HubServices {
-  send(exit: Exit, event: CustomEvent): void;
+  send(exit: Exit, event: Outgoing): void;
   flush(): Promise<void>;
   drain(): Promise<void>;
 }
@@ -189,7 +190,7 @@ export class ConnectionTarget extends TransportTarget {
     this.ended(detail);
   }
 
-  protected override send(event: CustomEvent): void {
+  protected override send(event: Outgoing): void {
     if (!this.#link.isGone) this.#hub.send(this.#exit, event);
   }
 

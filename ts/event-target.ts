@@ -2,17 +2,32 @@
 // Does not decide what travels: it only tells, by `firstListener` and `lastListener`, when interest in a name begins and ends.
 // The platform's own table cannot tell that: removals by `once` and `signal` do not pass through an overridden method.
 // Invariants: a name has an entry exactly while it has a listener; an array of listeners that was walked once is never
-// changed again (a change makes a new one); nothing but the event is allocated by a dispatch.
+// changed again (a change makes a new one); nothing but the event is allocated by a dispatch, and no event for an envelope that only
+// hearers get.
 
 import { onAbort } from './abort.js';
 import { reportUncaught } from './errors.js';
 import { beginDispatch, endDispatch, isStopped, TargetEvent } from './target-event.js';
+import type { EventEnvelope } from './types.js';
+
+/** What a listener of ours has when an envelope is all that it wants of an event: making an event costs more than all the rest. */
+export const hear: unique symbol = Symbol('hear');
+
+/** Publishes an envelope as `dispatchEvent` would its event. */
+export const dispatchEnvelope: unique symbol = Symbol('dispatchEnvelope');
+
+/** A listener that can do without the event. */
+export interface Hearer {
+  (event: Event): void;
+  [hear](envelope: EventEnvelope): void;
+}
 
 /** One registration. `isRemoved` outlives its place in the table for the walks that still see it. */
 interface Listener {
   readonly callback: EventListenerOrEventListenerObject;
   readonly capture: boolean;
   readonly once: boolean;
+  readonly isHearer: boolean;
   isRemoved: boolean;
   /** Stops watching the signal, so that a long-lived one does not keep removed listeners alive. */
   forgetSignal: (() => void) | undefined;
@@ -22,6 +37,8 @@ interface Entry {
   listeners: Listener[];
   /** A walk has seen `listeners`: copy before changing it. */
   isShared: boolean;
+  /** Listeners that need the event. */
+  needing: number;
 }
 
 /** An `EventTarget` with our listener table behind the platform's three methods. */
@@ -86,8 +103,20 @@ export class TableEventTarget extends EventTarget {
   protected emitEnvelope(topic: string, type: string, id: string, payload: unknown, source?: object): boolean {
     const entry = this.#entries.get(topic);
     if (entry === undefined) return false;
-    this.#walk(entry, topic, new TargetEvent(topic, { type, id, payload }, source));
+    this.#deliver(entry, topic, { type, id, payload }, source);
     return true;
+  }
+
+  /** The same for an envelope that is there. */
+  protected emitWhole(topic: string, envelope: EventEnvelope): boolean {
+    const entry = this.#entries.get(topic);
+    if (entry === undefined) return false;
+    this.#deliver(entry, topic, envelope, undefined);
+    return true;
+  }
+
+  [dispatchEnvelope](topic: string, envelope: EventEnvelope): void {
+    this.dispatchEvent(new TargetEvent(topic, envelope));
   }
 
   /** Removes every listener without telling `lastListener`: the end of the target. */
@@ -100,11 +129,12 @@ export class TableEventTarget extends EventTarget {
     const entry = this.#entries.get(name);
     if (entry === undefined) {
       this.firstListener(name);
-      this.#entries.set(name, { listeners: [listener], isShared: false });
+      this.#entries.set(name, { listeners: [listener], isShared: false, needing: needs(listener) });
       return true;
     }
     if (find(entry, listener.callback, listener.capture) !== undefined) return false;
     place(writable(entry), listener);
+    entry.needing += needs(listener);
     return true;
   }
 
@@ -113,6 +143,7 @@ export class TableEventTarget extends EventTarget {
     retire(listener);
     const entry = this.#entries.get(name);
     if (entry === undefined) return;
+    entry.needing -= needs(listener);
     if (entry.listeners.length > 1) {
       const listeners = writable(entry);
       listeners.splice(listeners.indexOf(listener), 1);
@@ -120,6 +151,11 @@ export class TableEventTarget extends EventTarget {
       this.#entries.delete(name);
       this.lastListener(name);
     }
+  }
+
+  #deliver(entry: Entry, topic: string, envelope: EventEnvelope, source: object | undefined): void {
+    if (entry.needing > 0) this.#walk(entry, topic, new TargetEvent(topic, envelope, source));
+    else this.#tellAll(entry, topic, envelope);
   }
 
   #walk(entry: Entry | undefined, name: string, event: Event): void {
@@ -143,6 +179,31 @@ export class TableEventTarget extends EventTarget {
       if (isStopped(event)) return;
     }
   }
+
+  /** All listeners are hearers; a listener that is added meanwhile is not told, and needs nothing. */
+  #tellAll(entry: Entry, name: string, envelope: EventEnvelope): void {
+    entry.isShared = true;
+    const { listeners } = entry;
+    for (let i = 0; i < listeners.length; i++) {
+      const listener = listeners[i] as Listener;
+      if (listener.isRemoved) continue;
+      try {
+        if (listener.once) this.#remove(name, listener);
+        (listener.callback as Hearer)[hear](envelope);
+      } catch (error) {
+        reportUncaught(error);
+      }
+    }
+  }
+}
+
+/** The number of events that a listener needs. */
+function needs({ isHearer }: Listener): number {
+  return isHearer ? 0 : 1;
+}
+
+function isHearer(callback: EventListenerOrEventListenerObject): callback is Hearer {
+  return hear in callback;
 }
 
 function call(callback: EventListenerOrEventListenerObject, event: Event, target: EventTarget): void {
@@ -167,7 +228,14 @@ function toListener(
   options: AddEventListenerOptions | boolean | undefined,
 ): Listener {
   const once = typeof options === 'object' && options !== null && Boolean(options.once);
-  return { callback, capture: captureOf(options), once, isRemoved: false, forgetSignal: undefined };
+  return {
+    callback,
+    capture: captureOf(options),
+    once,
+    isHearer: isHearer(callback),
+    isRemoved: false,
+    forgetSignal: undefined,
+  };
 }
 
 function captureOf(options: EventListenerOptions | boolean | null | undefined): boolean {

@@ -1,7 +1,22 @@
 // Header lines of a request, as the engine gives them and as applications read them.
 
+type Pairs = readonly (readonly [string, string])[];
+
+/** One string, for keeping: as pairs the headers take most of what a hub remembers of a connection. No header holds a line end. */
+export function packHeaders(pairs: Pairs): string {
+  return pairs.flat().join('\n');
+}
+
+/** What was packed, as applications read it. */
+export function unpackHeaders(packed: string): Readonly<Record<string, string>> {
+  const parts = packed === '' ? [] : packed.split('\n');
+  const pairs: [string, string][] = [];
+  for (let i = 0; i < parts.length; i += 2) pairs.push([parts[i] as string, parts[i + 1] as string]);
+  return joinHeaders(pairs);
+}
+
 /** Values by lower-case name, joined by ", ". Without a prototype: a peer may send a header named `__proto__`. */
-export function joinHeaders(pairs: readonly (readonly [string, string])[]): Readonly<Record<string, string>> {
+export function joinHeaders(pairs: Pairs): Readonly<Record<string, string>> {
   const headers: Record<string, string> = Object.create(null);
   for (const [name, value] of pairs) {
     const earlier = headers[name];

@@ -171,8 +171,8 @@ export class HubTarget extends PortTarget implements HubEventTarget {
   }
 
   #arrive(facts: ConnectionNotice): void {
-    const link = new ConnectionLink(this.#port, facts);
-    const connection = new Connection(link, this.#doorman?.take(facts.ticket));
+    const link = new ConnectionLink(this.#port, facts.connection);
+    const connection = new Connection(link, facts, this.#doorman?.take(facts.ticket));
     const { onConnection } = this.#callbacks;
     const spoke = onConnection === undefined ? undefined : this.#targetOf(link, connection);
     const peer: Peer = { link, connection, spoke, isPending: true, isAnnounced: false, departure: undefined };

@@ -3,10 +3,11 @@
 // Invariants: dispatch is synchronous and reaches the publisher's own listeners; nothing is ever buffered.
 
 import { PubSubError } from './errors.js';
+import { dispatchEnvelope } from './event-target.js';
 import type { Closing } from './life-cycle.js';
 import { LifeCycleTarget } from './life-cycle.js';
 import { isReserved } from './topic.js';
-import type { AnyEvent, NativeTarget, TargetStats, TypedEvent } from './types.js';
+import type { AnyEvent, EventEnvelope, NativeTarget, TargetStats, TypedEvent } from './types.js';
 import type { Acknowledgement } from './waiting.js';
 
 /**
@@ -43,6 +44,15 @@ class MemoryEventTarget extends LifeCycleTarget {
     this.#dispatched++;
     if (!this.hasListeners(event.type)) this.#unrouted++;
     return super.dispatchEvent(event);
+  }
+
+  override [dispatchEnvelope](topic: string, envelope: EventEnvelope): void {
+    // Somebody may have put something of theirs in its place.
+    if (this.dispatchEvent !== MemoryEventTarget.prototype.dispatchEvent)
+      return super[dispatchEnvelope](topic, envelope);
+    if (this.isOver) return;
+    this.#dispatched++;
+    if (!this.emitWhole(topic, envelope)) this.#unrouted++;
   }
 
   get bufferedAmount(): number {

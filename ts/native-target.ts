@@ -10,7 +10,7 @@ import type { Closing, ReadyOptions } from './life-cycle.js';
 import { closedError, notSubscribed } from './life-cycle.js';
 import { type Exit, Outbox } from './outbox.js';
 import type { ErrorNotice, NativePort, Notice } from './port.js';
-import { TransportTarget } from './transport-target.js';
+import { type Outgoing, TransportTarget } from './transport-target.js';
 import type { CloseDetail, EventEnvelope, TargetStats } from './types.js';
 import { type Acknowledgement, Waiters } from './waiting.js';
 
@@ -72,13 +72,13 @@ export class PortTarget extends TransportTarget {
     return this;
   }
 
-  protected override send(event: CustomEvent): void {
+  protected override send(event: Outgoing): void {
     const json = this.sendBy(this.#port, event);
     if (this.#echo && json !== undefined) this.#hearOwn(event, json);
   }
 
   /** Sends through this target's table of pairs; returns the payload's JSON when it was accepted. */
-  protected sendBy(exit: Exit, event: CustomEvent): string | undefined {
+  protected sendBy(exit: Exit, event: Outgoing): string | undefined {
     return this.#outbox.send(event, exit);
   }
 
@@ -143,8 +143,9 @@ export class PortTarget extends TransportTarget {
   }
 
   /** Own listeners get what the others get: the payload as JSON made it, not the object. */
-  #hearOwn({ type, detail }: CustomEvent<EventEnvelope>, json: string): void {
-    this.emitEnvelope(type, detail.type, detail.id, JSON.parse(json));
+  #hearOwn(event: Outgoing, json: string): void {
+    const { type, id } = event.detail as EventEnvelope;
+    this.emitEnvelope(event.type, type, id, JSON.parse(json));
   }
 
   #malformed(count: number, cause: unknown): void {

@@ -6,6 +6,7 @@
 import { PubSubError, typeError } from './errors.js';
 import { ACCEPTED, MAX_PAIRS, STALE, TOO_LARGE } from './port.js';
 import { checkEvent } from './topic.js';
+import type { Outgoing } from './transport-target.js';
 import type { EventEnvelope } from './types.js';
 
 /** The way out: a native target, or one connection of a hub. */
@@ -43,9 +44,9 @@ export class Outbox {
    * Sends the event and returns its payload as JSON, or nothing when the engine refused it for want of room or because it is
    * closed. Throws what contract section 2 calls misuse.
    */
-  send(event: Event, exit: Exit): string | undefined {
+  send(event: Outgoing, exit: Exit): string | undefined {
     const topic = event.type;
-    const envelope = (event as CustomEvent<EventEnvelope>).detail;
+    const envelope = event.detail as EventEnvelope;
     const known = this.#find(topic);
     const isKnown = known !== undefined && known.type === envelope?.type && known.id === envelope.id;
     if (!isKnown) checkEvent(topic, envelope);

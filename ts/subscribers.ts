@@ -4,11 +4,10 @@
 // listened to while there are subscriptions and not otherwise; events are made from the moment on when somebody has the target.
 
 import { CheckedSubscription } from './checked-subscription.js';
-import { TableEventTarget } from './event-target.js';
+import { dispatchEnvelope, type Hearer, hear, TableEventTarget } from './event-target.js';
 import { raiseAt } from './life-cycle.js';
 import { LocalDelivery } from './local-delivery.js';
 import { checkSubscribeOptions, type SubscribeOptions, type Subscription, SubscriptionQueue } from './subscription.js';
-import { TargetEvent } from './target-event.js';
 import { topic as toTopic } from './topic.js';
 import type { EventEnvelope, GapDetail, NativeTarget } from './types.js';
 import type { Schemas } from './validation.js';
@@ -19,7 +18,7 @@ interface Subscriber {
   readonly id: string;
   readonly topic: string;
   readonly queue: SubscriptionQueue<EventEnvelope>;
-  readonly listener: (event: Event) => void;
+  readonly listener: Hearer;
 }
 
 export class Subscribers {
@@ -30,6 +29,8 @@ export class Subscribers {
   readonly #all = new Set<Subscriber>();
   /** There while there is no target. */
   #local: LocalDelivery | undefined;
+  /** Of the last envelope that was dispatched: publishers repeat themselves, and a string that is known is found quickly. */
+  #last = { type: '', id: '', topic: '' };
   isClosed = false;
 
   constructor(target: EventTarget | undefined, schemas: Schemas | undefined) {
@@ -50,7 +51,12 @@ export class Subscribers {
 
   dispatch(envelope: EventEnvelope): void {
     if (this.#local !== undefined) this.#local.deliver(envelope);
-    else this.target.dispatchEvent(eventFor(this.target, envelope));
+    else dispatchAt(this.target, this.#topicOf(envelope), envelope);
+  }
+
+  #topicOf({ type, id }: EventEnvelope): string {
+    if (this.#last.type !== type || this.#last.id !== id) this.#last = { type, id, topic: `${type}:${id}` };
+    return this.#last.topic;
   }
 
   add<TEnvelope>(type: string, id: string, options: SubscribeOptions = {}): Subscription<TEnvelope> {
@@ -72,11 +78,13 @@ export class Subscribers {
       { topic, onEnd: () => this.#remove(subscriber), ready: () => this.#ready(topic, options) },
       options,
     );
-    const listener = (event: Event): void => {
-      const { detail } = event as CustomEvent<EventEnvelope | null | undefined>;
+    const hearEnvelope = (envelope: EventEnvelope | null | undefined): void => {
       // Two pairs can share a topic: ("a","b:c") and ("a:b","c").
-      if (detail?.type === type && detail.id === id) queue.push(detail);
+      if (envelope?.type === type && envelope.id === id) queue.push(envelope);
     };
+    const listener = Object.assign((event: Event): void => hearEnvelope((event as CustomEvent<EventEnvelope>).detail), {
+      [hear]: hearEnvelope,
+    });
     const subscriber = { type, id, topic, queue, listener };
     return subscriber;
   }
@@ -125,12 +133,10 @@ export class Subscribers {
   };
 }
 
-/** An event that our table can dispatch, for our targets; the platform's own, which is cheaper to make, for others. */
-function eventFor(target: EventTarget, envelope: EventEnvelope): CustomEvent<EventEnvelope> {
-  const topic = `${envelope.type}:${envelope.id}`;
-  return target instanceof TableEventTarget
-    ? new TargetEvent(topic, envelope)
-    : new CustomEvent(topic, { detail: envelope });
+/** Our targets know what they need; others get the platform's own event, which is cheaper to make than ours. */
+function dispatchAt(target: EventTarget, topic: string, envelope: EventEnvelope): void {
+  if (target instanceof TableEventTarget) target[dispatchEnvelope](topic, envelope);
+  else target.dispatchEvent(new CustomEvent(topic, { detail: envelope }));
 }
 
 /** Whether a target has our life cycle. On others `close` and `gap` could be anything, a Redis channel even. */

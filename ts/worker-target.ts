@@ -9,7 +9,7 @@ import { closedError, notSubscribed } from './life-cycle.js';
 import { stringify } from './outbox.js';
 import { Stake } from './stake.js';
 import { checkEvent, isEnvelope } from './topic.js';
-import { TransportTarget } from './transport-target.js';
+import { type Outgoing, TransportTarget } from './transport-target.js';
 import type { CloseDetail, CloseOptions, EventEnvelope, GapDetail, TargetStats } from './types.js';
 import { type Acknowledgement, Deferred, Waiters } from './waiting.js';
 import type { ThreadEnd, ThreadPort } from './worker-port.js';
@@ -165,8 +165,8 @@ export class WorkerTarget extends TransportTarget {
 
   // ---- Out ----
 
-  protected override send(event: CustomEvent): void {
-    const envelope: unknown = event.detail;
+  protected override send(event: Outgoing): void {
+    const envelope = event.detail;
     checkEvent(event.type, envelope);
     const { type, id } = envelope;
     const json = stringify(envelope.payload, event.type);

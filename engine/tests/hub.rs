@@ -263,6 +263,34 @@ async fn order_from_one_publisher_is_kept_across_topics() {
 }
 
 #[tokio::test]
+async fn an_answer_to_one_does_not_wait_until_an_event_to_a_crowd_is_written() {
+    const CROWD: usize = 640;
+    within(async {
+        let net = Net::relay(Via::Memory).await;
+        let mut crowd = Vec::new();
+        for _ in 0..CROWD {
+            crowd.push(net.subscriber(&["flood:"]).await);
+        }
+        let mut asker = net.subscriber(&["answer:"]).await;
+        let before = net.hub.stats().writes;
+        net.publish("flood", "", "1");
+        while net.hub.stats().writes == before {
+            tokio::task::yield_now().await;
+        }
+        net.publish("flood", "", "2");
+        net.publish("answer", "", "3");
+        net.publish("flood", "", "4");
+        assert_eq!(asker.text().await, event("answer", "", "3"));
+        let written = net.hub.stats().writes - before;
+        assert!(written < CROWD as u64, "{written} writes before the answer was read");
+        for peer in &mut crowd {
+            assert_eq!(payloads(&peer.texts(3).await), ["1", "2", "4"]);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn events_of_the_application_keep_their_order_whatever_their_size() {
     const EVENTS: usize = 400;
     within(async {

@@ -7,7 +7,7 @@ import { type ErrorCode, PubSubError } from '../errors.js';
 import { type Closing, closedError, type ReadyOptions } from '../life-cycle.js';
 import { stringify, tooLarge } from '../outbox.js';
 import { checkEvent } from '../topic.js';
-import { TransportTarget } from '../transport-target.js';
+import { type Outgoing, TransportTarget } from '../transport-target.js';
 import type { CloseDetail, EventEnvelope, GapDetail, TargetStats } from '../types.js';
 import type { Acknowledgement } from '../waiting.js';
 import { envelopeText, isLonger } from '../wire.js';
@@ -92,8 +92,8 @@ export class PlainSpoke extends TransportTarget {
     return { ...this.#counters, topics: this.#subscriptions.size };
   }
 
-  protected override send(event: CustomEvent): void {
-    const envelope: unknown = event.detail;
+  protected override send(event: Outgoing): void {
+    const envelope = event.detail;
     checkEvent(event.type, envelope);
     const json = stringify(envelope.payload, event.type);
     const text = envelopeText(envelope.type, envelope.id, json);

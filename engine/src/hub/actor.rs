@@ -57,7 +57,10 @@ pub(super) struct HubActor {
     serial: u64,
     lanes: [Lane; 2],
     run: Option<(Run, EventSpan)>,
+    /// Have segments of this pass.
     touched: Vec<usize>,
+    /// Alone in what they were touched for: written first when that comes while a pass is written.
+    urgent: Vec<usize>,
     rotation: usize,
     blocked: Vec<usize>,
     waited_for: WaitedFor,
@@ -103,6 +106,7 @@ impl HubActor {
             lanes: [Lane::new(Framing::WebSocketServer), Lane::new(Framing::Length)],
             run: None,
             touched: Vec::new(),
+            urgent: Vec::new(),
             rotation: 0,
             blocked: Vec::new(),
             waited_for: WaitedFor::default(),
@@ -133,12 +137,11 @@ impl HubActor {
             if self.is_finished() {
                 break;
             }
-            let Some(mut batch) = self.next_batch().await else {
+            let Some(batch) = self.next_batch().await else {
                 continue;
             };
             self.linger.arm(batch.is_published());
-            self.pass(&mut batch).await;
-            self.shared.mailbox.done(batch);
+            self.pass(batch).await;
             self.settle();
             // Readers and other hubs of this thread, and the driver that tells which sockets are ready, get their turn.
             tokio::task::yield_now().await;

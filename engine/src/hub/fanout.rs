@@ -86,6 +86,11 @@ impl Lane {
         self.run = Segment::Range { start, end: start };
     }
 
+    /// Bytes framed in this pass, those shared by reference included.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() + self.large.iter().map(Bytes::len).sum::<usize>()
+    }
+
     /// What was framed since the run began.
     pub(super) fn run(&self) -> Segment {
         self.run

@@ -529,23 +529,23 @@ mod tests {
         router.subscribe(key(1), "early:");
         assert!(router.take_turned().is_empty(), "nobody watches");
         router.watch();
-        assert_eq!(router.take_turned(), ["early:".into()]);
+        assert_eq!(router.take_turned(), [Box::<str>::from("early:")]);
         router.listen(key(1), "single:");
         router.subscribe(key(1), "a:");
         router.subscribe(key(2), "a:");
         router.listen(ConnKey::APPLICATION, "a:");
-        assert_eq!(router.take_turned(), ["a:".into()]);
+        assert_eq!(router.take_turned(), [Box::<str>::from("a:")]);
         assert!(router.is_wanted("a:") && !router.is_wanted("single:") && router.is_listened_to("a:"));
         assert_eq!(router.topics_listened_to(), ["a:"]);
         router.remove(key(1));
         router.unsubscribe(key(2), "a:");
-        assert_eq!(router.take_turned(), ["early:".into()]);
+        assert_eq!(router.take_turned(), [Box::<str>::from("early:")]);
         router.unlisten(ConnKey::APPLICATION, "a:");
         router.subscribe(key(2), "a:");
-        assert_eq!(router.take_turned(), ["a:".into(), "a:".into()], "gone and there again");
+        assert_eq!(router.take_turned(), [Box::<str>::from("a:"), Box::<str>::from("a:")], "gone and there again");
         assert!(router.is_wanted("a:"));
         router.grant(key(2), only(&[], &[]));
-        assert_eq!((router.take_turned(), router.is_wanted("a:")), (vec!["a:".into()], false));
+        assert_eq!((router.take_turned(), router.is_wanted("a:")), (vec![Box::<str>::from("a:")], false));
     }
 
     fn only(subscribe: &[&str], publish: &[&str]) -> Permissions {

@@ -29,11 +29,11 @@ impl HubActor {
         self.blocked_connections().any(|connection| self.holds_back(connection, coming))
     }
 
-    /// What the next pass may add to a queue.
+    /// What the next batch may add to a queue, besides what the pass in progress may add.
     fn coming_bytes(&self) -> usize {
         let bytes = |(text, ops): (usize, usize)| text + ops * Framing::MAX_HEAD_BYTES;
         let next = bytes(self.shared.mailbox.next_size()).max(bytes(self.shared.inlet.next_size()));
-        next.max(pass_bytes(self.shared.config.max_buffered))
+        self.framed_bytes() + next.max(pass_bytes(self.shared.config.max_buffered))
     }
 
     fn holds_back(&self, connection: &Connection, coming: usize) -> bool {

@@ -24,6 +24,7 @@ pub(crate) fn code(kind: ErrorKind) -> &'static str {
         ErrorKind::NotSubscribed => "ERR_NOT_SUBSCRIBED",
         ErrorKind::NotIdentified => "ERR_NOT_IDENTIFIED",
         ErrorKind::Forbidden => "ERR_FORBIDDEN",
+        ErrorKind::InvalidId => "ERR_INVALID_ID",
         ErrorKind::Limit => "ERR_LIMIT",
         ErrorKind::Refused => "ERR_REFUSED",
         ErrorKind::OutOfDescriptors => "ERR_OUT_OF_DESCRIPTORS",

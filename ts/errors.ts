@@ -13,6 +13,7 @@ export const errorCodes = {
   ERR_FORBIDDEN: 'the peer does not permit this',
   ERR_GAP: 'events were missed and the subscription asked to end then',
   ERR_HANDLER_FAILED: 'a callback given to a hub threw or rejected',
+  ERR_INVALID_ID: 'a text names no Iroh endpoint',
   ERR_INVALID_OPTION: 'an option has a wrong type or value, or is unknown',
   ERR_INVALID_PAYLOAD: 'a payload does not match the schema of its type',
   ERR_INVALID_TOPIC: 'a topic is not of the form "type:id", its type is empty, or it is not well-formed Unicode',

@@ -42,6 +42,8 @@ pub enum ErrorKind {
     NotIdentified,
     /// The hub refused for lack of permission.
     Forbidden,
+    /// A text that names no Iroh endpoint.
+    InvalidId,
     /// A limit of the hub was reached.
     Limit,
     /// The hub refused for another reason.
@@ -73,6 +75,7 @@ impl ErrorKind {
         Self::NotSubscribed,
         Self::NotIdentified,
         Self::Forbidden,
+        Self::InvalidId,
         Self::Limit,
         Self::Refused,
         Self::OutOfDescriptors,

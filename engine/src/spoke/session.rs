@@ -56,7 +56,11 @@ impl SessionEnd {
     pub(super) fn message(&self) -> String {
         let CloseReason { code, reason } = &self.reason;
         match *code {
-            _ if self.kind == ErrorKind::NoHello => reason.clone(),
+            _ if self.kind == ErrorKind::NoHello
+                || *code == CloseCode::TIMED_OUT && self.kind == ErrorKind::TimedOut =>
+            {
+                reason.clone()
+            }
             CloseCode::ABNORMAL => format!("connection lost: {reason}"),
             _ if reason.is_empty() => format!("the hub closed the connection with code {}", code.0),
             _ => format!("the hub closed the connection with code {}: {reason}", code.0),
@@ -110,10 +114,12 @@ impl<'a> Session<'a> {
     pub(super) fn new(spoke: &'a mut SpokeActor, link: Link, is_reconnected: bool) -> Self {
         let now = Instant::now();
         let config = &spoke.shared.config;
-        let is_plain = config.peer == PeerKind::Plain;
+        let is_plain = config.peer == PeerKind::Plain || link.is_native == Some(false);
+        // A hub that is known to be native is waited for as long as any handshake: it may be asking its application.
+        let patience = if link.is_native.is_some() { config.limits.handshake } else { config.hello_timeout };
         Self {
             phase: if is_plain { Phase::Plain } else { Phase::Unknown },
-            hello_deadline: (!is_plain).then(|| now + config.hello_timeout),
+            hello_deadline: (!is_plain).then(|| now + patience),
             next_heartbeat: now + config.limits.heartbeat / 4,
             spoke,
             link,
@@ -165,7 +171,8 @@ impl<'a> Session<'a> {
     /// Hello, a ping right behind it, and every topic; nothing waits for an answer.
     fn greet(&mut self) {
         if self.phase == Phase::Unknown {
-            self.say(|text| control::write_hello(text, Role::Spoke, &["ping"]));
+            let features = [&["ping"], self.link.features].concat();
+            self.say(|text| control::write_hello(text, Role::Spoke, &features));
             self.ping();
         } else {
             self.admit();
@@ -327,7 +334,7 @@ impl<'a> Session<'a> {
         let now = Instant::now();
         if self.hello_deadline.is_some_and(|deadline| now >= deadline) {
             self.is_silent = self.link.framing.has_control_frames();
-            self.take_for_plain();
+            self.give_up_on_hello();
         }
         if now >= self.next_heartbeat {
             self.heartbeat(now);
@@ -341,6 +348,17 @@ impl<'a> Session<'a> {
         let complaints = self.complaints.take_due(now, COMPLAINT_INTERVAL);
         self.complain(complaints);
         self.spoke.tell_due_errors();
+    }
+
+    /// No hello came in time. A hub that is known to be native may still come to it at the next attempt.
+    fn give_up_on_hello(&mut self) {
+        if self.link.is_native == Some(true) {
+            let limit = self.spoke.shared.config.limits.handshake.as_millis();
+            let reason = CloseReason::new(CloseCode::TIMED_OUT, format!("no hello of the hub within {limit} ms"));
+            self.end = Some((reason, ErrorKind::TimedOut));
+        } else {
+            self.take_for_plain();
+        }
     }
 
     fn heartbeat(&mut self, now: Instant) {

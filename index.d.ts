@@ -14,6 +14,7 @@ export declare const errorCodes: {
     readonly ERR_FORBIDDEN: 'the peer does not permit this';
     readonly ERR_GAP: 'events were missed and the subscription asked to end then';
     readonly ERR_HANDLER_FAILED: 'a callback given to a hub threw or rejected';
+    readonly ERR_INVALID_ID: 'a text names no Iroh endpoint';
     readonly ERR_INVALID_OPTION: 'an option has a wrong type or value, or is unknown';
     readonly ERR_INVALID_PAYLOAD: 'a payload does not match the schema of its type';
     readonly ERR_INVALID_TOPIC: 'a topic is not of the form "type:id", its type is empty, or it is not well-formed Unicode';
@@ -549,16 +550,356 @@ export interface Acknowledgement {
     readonly acknowledged: boolean;
 }
 
+// ==== @alkdev/pubsub-native/event-target-iroh-hub =================================================================================
+
+/** True: in, and may do everything. False: refused, and should not come again. Nothing: not known; may come again with other credentials. */
+export type Admission = boolean | null | undefined | Admitted;
+
+/** Somebody who is let in. */
+export interface Admitted extends Grants {
+    /** Who it is. It gets `app:` in front, unless it is what the transport has proven. Default: what the transport has proven. */
+    readonly identity?: string;
+    /** Yours: becomes `connection.data`. */
+    readonly data?: unknown;
+}
+
+/** Asked about every peer, whatever transport it comes by. What throws or rejects lets nobody in. */
+export interface Authorize {
+    /** May it come in? Asked before a byte of it reaches the application; has `limits.handshakeMs` to answer. */
+    readonly connect: (info: PeerInfo) => Admission | PromiseLike<Admission>;
+    /** May it subscribe to a topic that its patterns do not allow? */
+    readonly subscribe?: (topic: string, connection: Connection) => boolean | PromiseLike<boolean>;
+}
+
+/**
+ * Topics that a connection may subscribe and publish to, as patterns for whole topics: `*` is any run of characters, `\*` a star, `{identity}`
+ * the connection's identity. A list that is left out allows nothing.
+ */
+export interface Grants {
+    readonly subscribe?: readonly string[];
+    readonly publish?: readonly string[];
+}
+
+/** What is known of a peer before it is let in. */
+export interface PeerInfo {
+    readonly transport: string;
+    /** `host:port` of the peer, where the transport has one. */
+    readonly remoteAddress: string | undefined;
+    /** Path and query of the request, where the transport has one. */
+    readonly url: string | undefined;
+    /** Headers of the request by lower-case name; values of a repeated header are joined by ", ". */
+    readonly headers: Readonly<Record<string, string>>;
+    /** Subprotocols that the peer offers. */
+    readonly protocols: readonly string[];
+    /** Who the transport has proven the peer to be: `tls:SHA256:…` with a client certificate; undefined where it proves nothing. */
+    readonly identity: string | undefined;
+}
+
+/** One connection of a hub. */
+export declare class Connection {
+    #private;
+    /** Counts up over the life of the hub; never used twice. */
+    readonly id: number;
+    readonly transport: string;
+    /** `host:port` of the peer, where the transport has one. */
+    readonly remoteAddress: string | undefined;
+    /** Path and query of the request that opened the connection. */
+    readonly url: string | undefined;
+    /** Subprotocols that the peer offered. */
+    readonly protocols: readonly string[];
+    /**
+     * Who the peer is, with the authority that says so in front: `tls:SHA256:…` for a client certificate, `app:…` for what
+     * `authorize.connect` said. Undefined where nobody knows.
+     */
+    readonly identity: string | undefined;
+    /** Yours to use; begins with what `authorize.connect` said. */
+    data: unknown;
+    /** Headers of the request by lower-case name; values of a repeated header are joined by ", ". */
+    get headers(): Readonly<Record<string, string>>;
+    /** The peer has said hello: it acknowledges, and can be told of gaps. */
+    get native(): boolean;
+    /** Aborted when the connection has ended. */
+    get signal(): AbortSignal;
+    /** Bytes that wait for this connection. */
+    get bufferedAmount(): number;
+    /**
+     * Changes what the peer may do, at once: it is no longer subscribed to what the new list does not allow, and is told. A list that is left
+     * out allows nothing.
+     */
+    setGrants(grants: Grants): void;
+    /**
+     * Ends the connection: with 4401 and 4403 at once, what waits for it is dropped and nothing more of it is heard; with other codes after what
+     * was written to it. Throws `ERR_INVALID_OPTION` for what no close frame can carry.
+     */
+    close(code?: number, reason?: string): void;
+    stats(): TargetStats;
+}
+
+/** What a hub's peers may cost together. */
+export interface HubLimits extends Limits {
+    /** Default 10 000. */
+    readonly maxConnections?: number;
+    /** Default 10 000. */
+    readonly maxTopicsPerConnection?: number;
+    /** Default 1 000 000. */
+    readonly maxTopics?: number;
+    /** Bytes of half-received messages of all connections together. Default 256 MiB. */
+    readonly maxInboundBytes?: number;
+    /** Events that one connection may publish in a second before its reading pauses. Default: no bound. */
+    readonly maxPublishPerSecond?: number;
+    /** Their bytes. Default: no bound. */
+    readonly maxPublishBytesPerSecond?: number;
+}
+
+export interface HubOptions<TEvent extends TypedEvent = AnyEvent> extends HubCallbacks<TEvent>, QueueOptions {
+    /** A connection's events go to the other connections that subscribe, too. Default false. */
+    readonly relay?: boolean;
+    /** The hub's own listeners hear what is dispatched on it. Default false. */
+    readonly echo?: boolean;
+    /** How long all readers together wait for one slow reader, once, in milliseconds. Default 250. */
+    readonly stallMs?: number;
+    readonly limits?: HubLimits;
+    /** Who may come in, and what they may do. Without it everybody who reaches the hub may do everything. */
+    readonly authorize?: Authorize;
+}
+
+export interface DisconnectionDetail {
+    readonly connection: Connection;
+    readonly code: number;
+    readonly reason: string;
+    /** False when the peer vanished without a close. */
+    readonly clean: boolean;
+}
+
+/** Callbacks about connections. What they throw becomes an `error` event with code `ERR_HANDLER_FAILED`. */
+export interface HubCallbacks<TEvent extends TypedEvent = AnyEvent> {
+    /**
+     * A connection came. `spoke` is a target for it alone: it sends whether or not the peer subscribed, and hears that peer's events
+     * alone. Nothing is read from the peer until this has returned or its promise has settled; a throw or rejection ends the
+     * connection with 1011.
+     */
+    readonly onConnection?: (spoke: NativeTarget<TEvent>, connection: Connection) => void | PromiseLike<void>;
+    /** It is gone; the last that is heard of it. */
+    readonly onDisconnection?: (spoke: NativeTarget<TEvent>, connection: Connection) => void | PromiseLike<void>;
+    /** It read too slowly and is being closed with 1013. */
+    readonly onBackpressure?: (connection: Connection, bufferedAmount: number) => void;
+}
+
+/** A hub: a target over many connections. */
+export interface HubEventTarget<TEvent extends TypedEvent = AnyEvent> extends NativeTarget<TEvent, HubLifeCycleEvents> {
+    /** Connections that were announced and have not gone. */
+    readonly connections: ReadonlySet<Connection>;
+    /** Where the hub listens; `null` before it is bound and after it has closed. */
+    readonly address: NativeAddress | null;
+    /** How many connections subscribe to a topic. */
+    subscribers(topic: string): number;
+    /** The connection that an event came from; `undefined` for events of this process. */
+    sourceOf(event: Event | TypedEvent): Connection | undefined;
+}
+
+/** The life-cycle events of hubs. */
+export interface HubLifeCycleEvents extends LifeCycleEvents {
+    connection: {
+        readonly connection: Connection;
+    };
+    disconnection: DisconnectionDetail;
+    backpressure: {
+        readonly connection: Connection;
+        readonly bufferedAmount: number;
+    };
+}
+
+export interface IrohOptions {
+    /** Yours: the hub never closes it. */
+    readonly endpoint: Endpoint;
+    /** The protocol; native peers use it with `+hello` behind it. Default "alkpubsub/1". */
+    readonly alpn?: string;
+    /** Whoever reaches the endpoint may connect, publish and subscribe. Needed without `authorize`, unless the endpoint is bound to loopback. */
+    readonly anyone?: boolean;
+}
+
+export interface IrohHubOptions<TEvent extends TypedEvent = AnyEvent> extends HubOptions<TEvent>, IrohOptions {
+}
+
+/**
+ * Makes a hub of Iroh connections at an endpoint of yours. Rejects when it cannot accept there.
+ *
+ * ```js
+ * const endpoint = await Endpoint.createWithOptions({ keyFile: 'hub.key', bind: '127.0.0.1:4433' });
+ * const hub = await createIrohHubEventTarget({ endpoint, relay: true });
+ * ```
+ */
+export declare function createIrohHubEventTarget<TEvent extends TypedEvent = AnyEvent>(options: IrohHubOptions<TEvent>): Promise<HubEventTarget<TEvent>>;
+
+// Not exported, named by the declarations above:
+
+/** What one peer may cost. */
+interface Limits {
+    /** Largest message in bytes, both ways. Default 1 MiB, at most 64 MiB. */
+    readonly maxMessageBytes?: number;
+    /** Longest topic in bytes of UTF-8. Default 1024. */
+    readonly maxTopicBytes?: number;
+    /** Milliseconds until a connection must be admitted. Default 10 000. */
+    readonly handshakeMs?: number;
+    /** Milliseconds between pings; a peer that is silent for two and a half of them is dead. Default 10 000. */
+    readonly heartbeatMs?: number;
+    /** Malformed messages per minute before a link is closed with 1008. Default 100. */
+    readonly maxMalformed?: number;
+}
+
+/** Bounds of the queues of a target. */
+interface QueueOptions {
+    /** Bytes that may wait for one connection (a spoke: while it is down). Default 1 048 576. */
+    readonly maxBufferedAmount?: number;
+    /** Bytes dispatched and not yet handed to a connection. Default 64 MiB. */
+    readonly maxPendingBytes?: number;
+}
+
+interface NativeAddress {
+    readonly host: string;
+    readonly port: number;
+    readonly url: string;
+}
+
+/**
+ * Who you are among endpoints, and the sockets through which hubs, spokes and connections go.
+ *
+ * ```js
+ * const endpoint = await Endpoint.createWithOptions({ keyFile: 'node.key', bind: '127.0.0.1:0' });
+ * console.log(endpoint.nodeId(), endpoint.addresses());
+ * ```
+ */
+declare class Endpoint implements AsyncDisposable {
+    #private;
+    private constructor();
+    /** A new endpoint with a new key, on all interfaces, that contacts nobody by itself. */
+    static create(): Promise<Endpoint>;
+    /** A new endpoint. Rejects with `ERR_LISTEN` when an address cannot be had. */
+    static createWithOptions(options: EndpointOptions): Promise<Endpoint>;
+    /** 64 lower-case hex digits. */
+    nodeId(): string;
+    /** Where others reach it, as far as it knows: socket addresses, then relays. With `0.0.0.0` bound, those of the interfaces. */
+    addresses(): readonly string[];
+    /** The addresses of its sockets. */
+    boundSockets(): readonly string[];
+    /** Where another endpoint is reached; adds to what is known. */
+    addAddress(nodeId: string, addresses: Addresses): void;
+    /**
+     * Changes who may have connections with this endpoint, hubs and spokes included: only `allow`, if it is given, and never `deny`. Connections
+     * of those who may not any more are closed with 4403 at once.
+     */
+    setAccess({ allow, deny }: AccessLists): void;
+    /**
+     * Closes the endpoint. Hubs and spokes that were closed before have said goodbye then; the connections of others are closed with 1001. Never
+     * rejects; the same promise each time.
+     */
+    close(): Promise<void>;
+    [Symbol.asyncDispose](): Promise<void>;
+}
+
+interface EndpointOptions {
+    /** 32 bytes. Default: a new key, so a new id, each time. */
+    readonly secretKey?: Uint8Array;
+    /** A file with the key, made with mode 0600 where there is none, refused when others may read it. */
+    readonly keyFile?: string;
+    /** Socket addresses, at most one per family, such as `"127.0.0.1:0"`. Default: all interfaces, any port. */
+    readonly bind?: string | readonly string[];
+    /**
+     * Servers that are contacted. `"none"` (default): nobody. `"default"`: the public relays and the address lookup of n0. A list: these relays
+     * alone.
+     */
+    readonly relays?: 'none' | 'default' | readonly (string | RelayOptions)[];
+    /** Authorities that relays are checked against, instead of the usual ones. */
+    readonly relayRoots?: Pem;
+    /** Where other endpoints are reached, by their ids; more can be added later. */
+    readonly addresses?: Readonly<Record<string, Addresses>>;
+    /** Only these ids may have connections with this endpoint. Default: everybody. */
+    readonly allow?: readonly string[];
+    /** These ids may not, also when they are allowed. */
+    readonly deny?: readonly string[];
+    /** Milliseconds without a packet after which a connection is dead. Default 25 000. */
+    readonly idleTimeoutMs?: number;
+}
+
+/** Where endpoints are reached: socket addresses (`"192.0.2.1:4433"`) and URLs of relays, in any order. */
+type Addresses = string | readonly string[];
+
+/** Who may have connections with an endpoint. */
+interface AccessLists {
+    readonly allow?: readonly string[];
+    readonly deny?: readonly string[];
+}
+
+/** A relay of yours, and the token that it wants to see. */
+interface RelayOptions {
+    readonly url: string;
+    readonly token?: string;
+}
+
+/** PEM text, the bytes of it, or the path of a file that holds it. */
+type Pem = string | Uint8Array;
+
+// ==== @alkdev/pubsub-native/event-target-iroh-spoke ===============================================================================
+
+export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export interface ReconnectOptions {
+    /** False: a failing first attempt is the end. Default true. */
+    readonly initial?: boolean;
+    /** First delay in milliseconds; it doubles, and a random part of it is waited. Default 250. */
+    readonly minDelayMs?: number;
+    /** Longest delay in milliseconds. Default 30 000. */
+    readonly maxDelayMs?: number;
+}
+
+export interface SpokeOptions extends QueueOptions {
+    /** Closes the target when it is aborted. */
+    readonly signal?: AbortSignal;
+    /** False: the first loss is the end. */
+    readonly reconnect?: ReconnectOptions | boolean;
+    /** What to expect of the hub: "plain" sends no hello, "native" fails without an answer to it. Default "auto". */
+    readonly peer?: 'auto' | 'native' | 'plain';
+    /** Milliseconds after which a hub that has not said hello counts as plain. Default 2000. */
+    readonly helloTimeoutMs?: number;
+    /** Milliseconds after which an event that waits for a link is dropped. Default 60 000. */
+    readonly queueMaxAgeMs?: number;
+    /** Own listeners hear what is dispatched here. Default false. */
+    readonly echo?: boolean;
+    readonly limits?: Limits;
+}
+
+export interface IrohSpokeOptions extends SpokeOptions {
+    /** Yours: the spoke never closes it. */
+    readonly endpoint: Endpoint;
+    /** The id of the hub's endpoint: hex, base32, z-base-32 or base58. */
+    readonly hubNodeId: string;
+    /** The hub's protocol. Default "alkpubsub/1". */
+    readonly alpn?: string;
+}
+
+/**
+ * Makes a spoke of the hub at an endpoint, and gives it when the hub has let it in: a refusal rejects with its code. Afterwards the spoke comes
+ * back whenever the link is lost. With `reconnect: { initial: true }` the first attempt is repeated like the others.
+ *
+ * ```js
+ * const spoke = await createIrohSpokeEventTarget({ endpoint, hubNodeId });
+ * spoke.addEventListener('chat.msg:r1', (event) => console.log(event.detail.payload));
+ * ```
+ */
+export declare function createIrohSpokeEventTarget<TEvent extends TypedEvent = AnyEvent>(options: IrohSpokeOptions): Promise<NativeTarget<TEvent>>;
+
+// ==== @alkdev/pubsub-native/iroh ==================================================================================================
+
+export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { RelayOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Addresses }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { EndpointOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { AccessLists }; // see @alkdev/pubsub-native/event-target-iroh-hub
+/** An id in the form in which ids are printed and compared: 64 lower-case hex digits. Reads hex, base32, z-base-32 and base58. */
+export declare function parseNodeId(text: string): string;
+
+export { Endpoint }; // see @alkdev/pubsub-native/event-target-iroh-hub
 // ==== @alkdev/pubsub-native/event-target-process ==================================================================================
-
-/** A target that joins the hubs that are given it as their `backplane`. It stays the caller's: a hub never closes it. */
-export interface BackplaneTarget {
-    [joins](): NativeBackplane;
-}
-
-/** A member of a bus of this process; given to hubs as their `backplane`, it joins them. */
-export interface ProcessEventTarget<TEvent extends TypedEvent = AnyEvent> extends NativeTarget<TEvent>, BackplaneTarget {
-}
 
 export interface ProcessEventTargetOptions extends QueueOptions {
     /** Closes the target when it is aborted. */
@@ -581,34 +922,7 @@ export interface ProcessEventTargetOptions extends QueueOptions {
  * bus.addEventListener('job.done:7', (event) => console.log(event.detail.payload));
  * ```
  */
-export declare function createProcessEventTarget<TEvent extends TypedEvent = AnyEvent>(name: string, options?: ProcessEventTargetOptions): ProcessEventTarget<TEvent>;
-
-// Not exported, named by the declarations above:
-
-/** What joins hubs, on its way from the target that has it to a hub. */
-type NativeBackplane = object;
-
-/** Bounds of the queues of a target. */
-interface QueueOptions {
-    /** Bytes that may wait for one connection (a spoke: while it is down). Default 1 048 576. */
-    readonly maxBufferedAmount?: number;
-    /** Bytes dispatched and not yet handed to a connection. Default 64 MiB. */
-    readonly maxPendingBytes?: number;
-}
-
-/** What one peer may cost. */
-interface Limits {
-    /** Largest message in bytes, both ways. Default 1 MiB, at most 64 MiB. */
-    readonly maxMessageBytes?: number;
-    /** Longest topic in bytes of UTF-8. Default 1024. */
-    readonly maxTopicBytes?: number;
-    /** Milliseconds until a connection must be admitted. Default 10 000. */
-    readonly handshakeMs?: number;
-    /** Milliseconds between pings; a peer that is silent for two and a half of them is dead. Default 10 000. */
-    readonly heartbeatMs?: number;
-    /** Malformed messages per minute before a link is closed with 1008. Default 100. */
-    readonly maxMalformed?: number;
-}
+export declare function createProcessEventTarget<TEvent extends TypedEvent = AnyEvent>(name: string, options?: ProcessEventTargetOptions): NativeTarget<TEvent>;
 
 // ==== @alkdev/pubsub-native/event-target-worker ===================================================================================
 
@@ -648,36 +962,11 @@ export declare function createWorkerThreadEventTarget<TEvent extends TypedEvent 
 /** The part of the standard `WebSocket` class that is needed. */
 export type WebSocketClass = new (url: string, protocols?: string[]) => WebSocketLike;
 
-export { Limits }; // see @alkdev/pubsub-native/event-target-process
-export { QueueOptions }; // see @alkdev/pubsub-native/event-target-process
-/** PEM text, the bytes of it, or the path of a file that holds it. */
-export type Pem = string | Uint8Array;
-
-export interface ReconnectOptions {
-    /** False: a failing first attempt is the end. Default true. */
-    readonly initial?: boolean;
-    /** First delay in milliseconds; it doubles, and a random part of it is waited. Default 250. */
-    readonly minDelayMs?: number;
-    /** Longest delay in milliseconds. Default 30 000. */
-    readonly maxDelayMs?: number;
-}
-
-export interface SpokeOptions extends QueueOptions {
-    /** Closes the target when it is aborted. */
-    readonly signal?: AbortSignal;
-    /** False: the first loss is the end. */
-    readonly reconnect?: ReconnectOptions | boolean;
-    /** What to expect of the hub: "plain" sends no hello, "native" fails without an answer to it. Default "auto". */
-    readonly peer?: 'auto' | 'native' | 'plain';
-    /** Milliseconds after which a hub that has not said hello counts as plain. Default 2000. */
-    readonly helloTimeoutMs?: number;
-    /** Milliseconds after which an event that waits for a link is dropped. Default 60 000. */
-    readonly queueMaxAgeMs?: number;
-    /** Own listeners hear what is dispatched here. Default false. */
-    readonly echo?: boolean;
-    readonly limits?: Limits;
-}
-
+export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-spoke
+export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-iroh-spoke
 /** The part of the standard `WebSocket` that is needed. */
 export interface WebSocketLike {
     readonly readyState: number;
@@ -750,50 +1039,11 @@ type WebSocketEventName = 'open' | 'message' | 'close' | 'error';
 
 // ==== @alkdev/pubsub-native/event-target-websocket-server =========================================================================
 
-/** True: in, and may do everything. False: refused, and should not come again. Nothing: not known; may come again with other credentials. */
-export type Admission = boolean | null | undefined | Admitted;
-
-/** Somebody who is let in. */
-export interface Admitted extends Grants {
-    /** Who it is. It gets `app:` in front, unless it is what the transport has proven. Default: what the transport has proven. */
-    readonly identity?: string;
-    /** Yours: becomes `connection.data`. */
-    readonly data?: unknown;
-}
-
-/** Asked about every peer, whatever transport it comes by. What throws or rejects lets nobody in. */
-export interface Authorize {
-    /** May it come in? Asked before a byte of it reaches the application; has `limits.handshakeMs` to answer. */
-    readonly connect: (info: PeerInfo) => Admission | PromiseLike<Admission>;
-    /** May it subscribe to a topic that its patterns do not allow? */
-    readonly subscribe?: (topic: string, connection: Connection) => boolean | PromiseLike<boolean>;
-}
-
-/**
- * Topics that a connection may subscribe and publish to, as patterns for whole topics: `*` is any run of characters, `\*` a star, `{identity}`
- * the connection's identity. A list that is left out allows nothing.
- */
-export interface Grants {
-    readonly subscribe?: readonly string[];
-    readonly publish?: readonly string[];
-}
-
-/** What is known of a peer before it is let in. */
-export interface PeerInfo {
-    readonly transport: string;
-    /** `host:port` of the peer, where the transport has one. */
-    readonly remoteAddress: string | undefined;
-    /** Path and query of the request, where the transport has one. */
-    readonly url: string | undefined;
-    /** Headers of the request by lower-case name; values of a repeated header are joined by ", ". */
-    readonly headers: Readonly<Record<string, string>>;
-    /** Subprotocols that the peer offers. */
-    readonly protocols: readonly string[];
-    /** Who the transport has proven the peer to be: `tls:SHA256:…` with a client certificate; undefined where it proves nothing. */
-    readonly identity: string | undefined;
-}
-
-export { BackplaneTarget }; // see @alkdev/pubsub-native/event-target-process
+export { Admission }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Admitted }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Authorize }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Grants }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { PeerInfo }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export interface ConnectionOptions {
     /** The request that the WebSocket was made of: what `authorize.connect` and `connection.headers` know of the peer. */
     readonly request?: ForeignRequest;
@@ -824,134 +1074,17 @@ export interface WebSocketFeed {
     close(code?: number, reason?: string): void;
 }
 
-/** One connection of a hub. */
-export declare class Connection {
-    #private;
-    /** Counts up over the life of the hub; never used twice. */
-    readonly id: number;
-    readonly transport: string;
-    /** `host:port` of the peer, where the transport has one. */
-    readonly remoteAddress: string | undefined;
-    /** Path and query of the request that opened the connection. */
-    readonly url: string | undefined;
-    /** Subprotocols that the peer offered. */
-    readonly protocols: readonly string[];
-    /**
-     * Who the peer is, with the authority that says so in front: `tls:SHA256:…` for a client certificate, `app:…` for what
-     * `authorize.connect` said. Undefined where nobody knows.
-     */
-    readonly identity: string | undefined;
-    /** Yours to use; begins with what `authorize.connect` said. */
-    data: unknown;
-    /** Headers of the request by lower-case name; values of a repeated header are joined by ", ". */
-    get headers(): Readonly<Record<string, string>>;
-    /** The peer has said hello: it acknowledges, and can be told of gaps. */
-    get native(): boolean;
-    /** Aborted when the connection has ended. */
-    get signal(): AbortSignal;
-    /** Bytes that wait for this connection. */
-    get bufferedAmount(): number;
-    /**
-     * Changes what the peer may do, at once: it is no longer subscribed to what the new list does not allow, and is told. A list that is left
-     * out allows nothing.
-     */
-    setGrants(grants: Grants): void;
-    /**
-     * Ends the connection: with 4401 and 4403 at once, what waits for it is dropped and nothing more of it is heard; with other codes after what
-     * was written to it. Throws `ERR_INVALID_OPTION` for what no close frame can carry.
-     */
-    close(code?: number, reason?: string): void;
-    stats(): TargetStats;
-}
-
-/** What a hub's peers may cost together. */
-export interface HubLimits extends Limits {
-    /** Default 10 000. */
-    readonly maxConnections?: number;
-    /** Default 10 000. */
-    readonly maxTopicsPerConnection?: number;
-    /** Default 1 000 000. */
-    readonly maxTopics?: number;
-    /** Bytes of half-received messages of all connections together. Default 256 MiB. */
-    readonly maxInboundBytes?: number;
-    /** Events that one connection may publish in a second before its reading pauses. Default: no bound. */
-    readonly maxPublishPerSecond?: number;
-    /** Their bytes. Default: no bound. */
-    readonly maxPublishBytesPerSecond?: number;
-}
-
-export interface HubOptions<TEvent extends TypedEvent = AnyEvent> extends HubCallbacks<TEvent>, QueueOptions {
-    /** A connection's events go to the other connections that subscribe, too. Default false. */
-    readonly relay?: boolean;
-    /** The hub's own listeners hear what is dispatched on it. Default false. */
-    readonly echo?: boolean;
-    /** How long all readers together wait for one slow reader, once, in milliseconds. Default 250. */
-    readonly stallMs?: number;
-    readonly limits?: HubLimits;
-    /** Who may come in, and what they may do. Without it everybody who reaches the hub may do everything. */
-    readonly authorize?: Authorize;
-    /**
-     * Joins this hub to all others that have the same one: what is published on one reaches the subscribers of all. A target of
-     * `createProcessEventTarget`; it stays yours to close.
-     */
-    readonly backplane?: BackplaneTarget;
-}
-
-export interface DisconnectionDetail {
-    readonly connection: Connection;
-    readonly code: number;
-    readonly reason: string;
-    /** False when the peer vanished without a close. */
-    readonly clean: boolean;
-}
-
-/** Callbacks about connections. What they throw becomes an `error` event with code `ERR_HANDLER_FAILED`. */
-export interface HubCallbacks<TEvent extends TypedEvent = AnyEvent> {
-    /**
-     * A connection came. `spoke` is a target for it alone: it sends whether or not the peer subscribed, and hears that peer's events
-     * alone. Nothing is read from the peer until this has returned or its promise has settled; a throw or rejection ends the
-     * connection with 1011.
-     */
-    readonly onConnection?: (spoke: NativeTarget<TEvent>, connection: Connection) => void | PromiseLike<void>;
-    /** It is gone; the last that is heard of it. */
-    readonly onDisconnection?: (spoke: NativeTarget<TEvent>, connection: Connection) => void | PromiseLike<void>;
-    /** It read too slowly and is being closed with 1013. */
-    readonly onBackpressure?: (connection: Connection, bufferedAmount: number) => void;
-}
-
-/** A hub: a target over many connections. */
-export interface HubEventTarget<TEvent extends TypedEvent = AnyEvent> extends NativeTarget<TEvent, HubLifeCycleEvents> {
-    /** Connections that were announced and have not gone. */
-    readonly connections: ReadonlySet<Connection>;
-    /** Where the hub listens; `null` before it is bound and after it has closed. */
-    readonly address: NativeAddress | null;
-    /** How many connections subscribe to a topic. */
-    subscribers(topic: string): number;
-    /** The connection that an event came from; `undefined` for events of this process. */
-    sourceOf(event: Event | TypedEvent): Connection | undefined;
-}
-
-/** The life-cycle events of hubs. */
-export interface HubLifeCycleEvents extends LifeCycleEvents {
-    connection: {
-        readonly connection: Connection;
-    };
-    disconnection: DisconnectionDetail;
-    backpressure: {
-        readonly connection: Connection;
-        readonly bufferedAmount: number;
-    };
-}
-
-export { Limits }; // see @alkdev/pubsub-native/event-target-process
-export { QueueOptions }; // see @alkdev/pubsub-native/event-target-process
-export { Pem }; // see @alkdev/pubsub-native/event-target-websocket-client
-export interface NativeAddress {
-    readonly host: string;
-    readonly port: number;
-    readonly url: string;
-}
-
+export { Connection }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubLimits }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { DisconnectionDetail }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubCallbacks }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubEventTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubLifeCycleEvents }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { NativeAddress }; // see @alkdev/pubsub-native/event-target-iroh-hub
 /** A hub's place at a server. */
 export interface Attachment extends Disposable {
     /** Takes no further upgrades of this server; connections stay. Twice is once. */
@@ -1155,9 +1288,9 @@ export interface FaultProxyStats {
     readonly discarded: number;
 }
 
-export { HubLimits }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { HubOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { HubEventTarget }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { HubLimits }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubEventTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
 /**
  * Makes a network without nodes.
  *
@@ -1209,27 +1342,27 @@ export interface NetworkOptions {
     readonly seed?: number;
 }
 
-export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-websocket-client
-export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-websocket-client
+export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-spoke
+export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-iroh-spoke
 // ==== @alkdev/pubsub-native/hub ===================================================================================================
 
-export { Admission }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { Admitted }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { Authorize }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { Grants }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { PeerInfo }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { BackplaneTarget }; // see @alkdev/pubsub-native/event-target-process
+export { Admission }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Admitted }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Authorize }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Grants }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { PeerInfo }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { ConnectionOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { ForeignRequest }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { ForeignWebSocket }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { WebSocketFeed }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { Connection }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { HubLimits }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { HubOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { DisconnectionDetail }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { HubCallbacks }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { HubEventTarget }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { HubLifeCycleEvents }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { Connection }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubLimits }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { DisconnectionDetail }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubCallbacks }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubEventTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubLifeCycleEvents }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { IrohOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Attachment }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { AttachOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { UpgradeOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
@@ -1240,6 +1373,8 @@ export { WebSocketOptions }; // see @alkdev/pubsub-native/event-target-websocket
 export interface CreateHubOptions<TEvent extends TypedEvent = AnyEvent> extends HubOptions<TEvent> {
     /** WebSocket connections: where the hub listens for them, and whom it lets in. */
     readonly websocket?: WebSocketOptions;
+    /** Iroh connections: the endpoint where they come in. */
+    readonly iroh?: IrohOptions;
 }
 
 /**

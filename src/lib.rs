@@ -10,6 +10,8 @@ mod error;
 mod heap;
 mod hub;
 mod inbox;
+#[cfg(feature = "iroh")]
+mod iroh;
 mod memory;
 mod notice;
 mod port;

@@ -308,3 +308,34 @@ export interface NativeSpokeOptions extends NativeLimits {
   readonly helloTimeoutMs?: number;
   readonly queueMaxAgeMs?: number;
 }
+
+/** What came of something that took time: nothing, or an error. */
+export interface NativeOutcome {
+  readonly code?: string | null;
+  readonly message?: string | null;
+}
+
+export interface NativeRelay {
+  readonly url: string;
+  readonly token?: string;
+}
+
+export interface NativeEndpointOptions {
+  readonly secretKey?: Uint8Array;
+  readonly keyFile?: string;
+  readonly bind: readonly string[];
+  readonly relays: 'none' | 'default' | 'own';
+  readonly ownRelays: readonly NativeRelay[];
+  readonly relayRoots?: string;
+  readonly idleTimeoutMs?: number;
+}
+
+/** An endpoint of Iroh. Errors that it throws begin with their code and a colon. */
+export interface NativeEndpoint {
+  id(): string;
+  sockets(): string[];
+  addresses(): { readonly sockets: string[]; readonly relays: string[] };
+  addAddress(id: string, sockets: readonly string[], relays: readonly string[]): void;
+  setAccess(allow: readonly string[] | undefined, deny: readonly string[]): void;
+  close(onDone: (outcome: NativeOutcome) => void): void;
+}

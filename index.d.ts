@@ -31,6 +31,7 @@ export declare const errorCodes: {
     readonly ERR_REFUSED: 'the peer refused for a reason that this version does not know';
     readonly ERR_RESERVED_TYPE: 'types that begin with "__" belong to the protocol';
     readonly ERR_SLOW_CONSUMER: 'a subscription was not read fast enough and its queue was full';
+    readonly ERR_STREAM_ENDED: 'a stream ended before everything that was asked for had come';
     readonly ERR_TIMED_OUT: 'the peer was silent for too long';
     readonly ERR_TOPIC_MISMATCH: 'the name of an event is not the topic of the envelope it carries';
 };
@@ -789,6 +790,10 @@ declare class Endpoint implements AsyncDisposable {
      * of those who may not any more are closed with 4403 at once.
      */
     setAccess({ allow, deny }: AccessLists): void;
+    /** Connects to another endpoint by a protocol that it accepts. */
+    connect(nodeId: string, alpn: string, options?: WaitOptions): Promise<Connection>;
+    /** The next connection by one of the protocols in `alpns`. Waiting for it does not keep the process alive. */
+    accept(options?: WaitOptions): Promise<Connection>;
     /**
      * Closes the endpoint. Hubs and spokes that were closed before have said goodbye then; the connections of others are closed with 1001. Never
      * rejects; the same promise each time.
@@ -798,6 +803,8 @@ declare class Endpoint implements AsyncDisposable {
 }
 
 interface EndpointOptions {
+    /** Protocols of your own whose connections `accept()` gives. */
+    readonly alpns?: readonly string[];
     /** 32 bytes. Default: a new key, so a new id, each time. */
     readonly secretKey?: Uint8Array;
     /** A file with the key, made with mode 0600 where there is none, refused when others may read it. */
@@ -830,6 +837,34 @@ interface AccessLists {
     readonly deny?: readonly string[];
 }
 
+/** How long something may take. */
+interface WaitOptions {
+    /** Gives it up with the reason of the signal. */
+    readonly signal?: AbortSignal;
+    /** Gives it up with `ERR_TIMED_OUT` after so many milliseconds. Default: never. */
+    readonly timeoutMs?: number;
+}
+
+/** A connection between two endpoints. Lives until it is closed, or nothing refers to it or its streams any more. */
+declare class Connection {
+    #private;
+    /** 64 lower-case hex digits. */
+    remoteNodeId(): string;
+    /** The protocol by which it was made. */
+    alpn(): string;
+    /** Opens a stream. The peer hears of it with the first byte. */
+    openBi(options?: WaitOptions): Promise<BiStream>;
+    /** Waits for a stream of the peer's. */
+    acceptBi(options?: WaitOptions): Promise<BiStream>;
+    /** Sends bytes that may be lost, or come in another order. `ERR_MESSAGE_TOO_LARGE` above what one packet holds. */
+    sendDatagram(bytes: Uint8Array, options?: WaitOptions): Promise<void>;
+    readDatagram(options?: WaitOptions): Promise<Uint8Array>;
+    /** Closes the connection at once: what was not delivered is lost. Await `finish()` of your streams before. */
+    close(code?: number, reason?: string): void;
+    /** How it ended; never rejects. */
+    closed(): Promise<ConnectionEnd>;
+}
+
 /** A relay of yours, and the token that it wants to see. */
 interface RelayOptions {
     readonly url: string;
@@ -838,6 +873,42 @@ interface RelayOptions {
 
 /** PEM text, the bytes of it, or the path of a file that holds it. */
 type Pem = string | Uint8Array;
+
+/** A stream both ways. */
+interface BiStream {
+    readonly send: SendStream;
+    readonly recv: RecvStream;
+}
+
+/** How a connection ended. */
+interface ConnectionEnd {
+    /** The code that the peer's application gave, if it did. */
+    readonly code: number | undefined;
+    readonly reason: string;
+}
+
+/** The sending half of a stream. */
+declare class SendStream {
+    #private;
+    /** Sends all of it. Given up before it is done, a part may have been sent. */
+    writeAll(bytes: Uint8Array, options?: WaitOptions): Promise<void>;
+    /** Ends the stream and waits until the peer has got all of it. */
+    finish(options?: WaitOptions): Promise<void>;
+}
+
+/**
+ * The receiving half of a stream. Read it steadily: a peer that sends thousands of small pieces which nobody reads loses its whole connection in this
+ * version of the QUIC engine.
+ */
+declare class RecvStream {
+    #private;
+    /** Exactly so many bytes; `ERR_STREAM_ENDED` when fewer come. Given up before it is done, what had come is lost. */
+    readExact(count: number, options?: WaitOptions): Promise<Uint8Array>;
+    /** What comes next, at most `max` bytes (default 65 536); `undefined` at the end of the stream. */
+    read(max?: number, options?: WaitOptions): Promise<Uint8Array | undefined>;
+    /** Everything up to the end of the stream; `ERR_MESSAGE_TOO_LARGE` above `max` bytes. */
+    readToEnd(max: number, options?: WaitOptions): Promise<Uint8Array>;
+}
 
 // ==== @alkdev/pubsub-native/event-target-iroh-spoke ===============================================================================
 
@@ -890,6 +961,12 @@ export declare function createIrohSpokeEventTarget<TEvent extends TypedEvent = A
 
 // ==== @alkdev/pubsub-native/iroh ==================================================================================================
 
+export { BiStream }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { ConnectionEnd }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { WaitOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Connection }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { RecvStream }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { SendStream }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { RelayOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Addresses }; // see @alkdev/pubsub-native/event-target-iroh-hub

@@ -26,6 +26,7 @@ pub(crate) fn code(kind: ErrorKind) -> &'static str {
         ErrorKind::Forbidden => "ERR_FORBIDDEN",
         ErrorKind::InvalidId => "ERR_INVALID_ID",
         ErrorKind::Limit => "ERR_LIMIT",
+        ErrorKind::StreamEnded => "ERR_STREAM_ENDED",
         ErrorKind::Refused => "ERR_REFUSED",
         ErrorKind::OutOfDescriptors => "ERR_OUT_OF_DESCRIPTORS",
         ErrorKind::Internal => "ERR_INTERNAL",

@@ -55,9 +55,9 @@ pub struct Outcome {
     pub message: Option<String>,
 }
 
-type Done = ThreadsafeFunction<Outcome, (), Outcome, Status, false, true, 0>;
+pub(crate) type Done = ThreadsafeFunction<Outcome, (), Outcome, Status, false, true, 0>;
 
-fn done(callback: Function<'_, Outcome, ()>) -> Result<Done> {
+pub(crate) fn done(callback: Function<'_, Outcome, ()>) -> Result<Done> {
     callback
         .build_threadsafe_function::<Outcome>()
         .weak::<true>()
@@ -66,7 +66,7 @@ fn done(callback: Function<'_, Outcome, ()>) -> Result<Done> {
         .build()
 }
 
-fn settle(done: &Done, result: std::result::Result<(), EngineError>) {
+pub(crate) fn settle(done: &Done, result: std::result::Result<(), EngineError>) {
     let (code, message) = result.err().map(|error| (code(error.kind()).to_owned(), error.to_string())).unzip();
     // An environment that has ended waits for nothing.
     let _status = done.call(Outcome { code, message }, ThreadsafeFunctionCallMode::NonBlocking);
@@ -244,7 +244,7 @@ fn endpoint_config(options: EndpointOptions) -> std::result::Result<EndpointConf
     })
 }
 
-fn invalid(error: EngineError) -> Error {
+pub(crate) fn invalid(error: EngineError) -> Error {
     Error::new(Status::InvalidArg, format!("{}: {error}", code(error.kind())))
 }
 

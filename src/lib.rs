@@ -12,6 +12,8 @@ mod hub;
 mod inbox;
 #[cfg(feature = "iroh")]
 mod iroh;
+#[cfg(feature = "iroh")]
+mod iroh_connection;
 mod memory;
 mod notice;
 mod port;

@@ -30,6 +30,7 @@ export const errorCodes = {
   ERR_REFUSED: 'the peer refused for a reason that this version does not know',
   ERR_RESERVED_TYPE: 'types that begin with "__" belong to the protocol',
   ERR_SLOW_CONSUMER: 'a subscription was not read fast enough and its queue was full',
+  ERR_STREAM_ENDED: 'a stream ended before everything that was asked for had come',
   ERR_TIMED_OUT: 'the peer was silent for too long',
   ERR_TOPIC_MISMATCH: 'the name of an event is not the topic of the envelope it carries',
 } as const;

@@ -28,7 +28,8 @@ export function calling<T>(call: () => T): T {
   }
 }
 
-function toPubSubError(error: unknown): unknown {
+/** The error that the addon means. */
+export function toPubSubError(error: unknown): unknown {
   const [, code, message] = (error instanceof Error ? /^(ERR_[A-Z_]+): (.*)$/s.exec(error.message) : null) ?? [];
   if (code === undefined || message === undefined) return error;
   const isMisuse = code === 'ERR_INVALID_ID' || code === 'ERR_INVALID_OPTION';

@@ -3,13 +3,16 @@
 // Invariant: what an endpoint carries goes on while nothing refers to the object; only close(), or the end of its thread, ends it.
 
 import { PubSubError } from './errors.js';
+import { Connection, operate, operateIdly, type WaitOptions } from './iroh-connection.js';
 import { bindNative, calling, outcome } from './iroh-native.js';
 import { forget, hold } from './keep-alive.js';
 import { endpointId, NativeEndpoint } from './native.js';
 import { checkNames, given, invalidOption, positiveInteger, string, strings, wrong } from './options.js';
 import { type Pem, pemText } from './pem.js';
-import type { NativeEndpointOptions, NativeRelay } from './port.js';
+import type { NativeArrivals, NativeConnection, NativeEndpointOptions, NativeRelay } from './port.js';
 
+export type { BiStream, ConnectionEnd, WaitOptions } from './iroh-connection.js';
+export { Connection, RecvStream, SendStream } from './iroh-connection.js';
 export type { Pem } from './pem.js';
 
 /** A relay of yours, and the token that it wants to see. */
@@ -22,6 +25,8 @@ export interface RelayOptions {
 export type Addresses = string | readonly string[];
 
 export interface EndpointOptions {
+  /** Protocols of your own whose connections `accept()` gives. */
+  readonly alpns?: readonly string[];
   /** 32 bytes. Default: a new key, so a new id, each time. */
   readonly secretKey?: Uint8Array;
   /** A file with the key, made with mode 0600 where there is none, refused when others may read it. */
@@ -52,6 +57,7 @@ export interface AccessLists {
 }
 
 const names: readonly string[] = [
+  'alpns',
   'secretKey',
   'keyFile',
   'bind',
@@ -79,6 +85,7 @@ export function parseNodeId(text: string): string {
  */
 export class Endpoint implements AsyncDisposable {
   readonly #native: NativeEndpoint;
+  #arrivals: NativeArrivals | undefined;
   #id: string | undefined;
   #closing: Promise<void> | undefined;
 
@@ -144,6 +151,28 @@ export class Endpoint implements AsyncDisposable {
     calling(() => this.#native.setAccess(allowed, denied));
   }
 
+  /** Connects to another endpoint by a protocol that it accepts. */
+  async connect(nodeId: string, alpn: string, options?: WaitOptions): Promise<Connection> {
+    const id = parseNodeId(nodeId);
+    if (typeof alpn !== 'string' || alpn === '') throw wrong('alpn', 'a non-empty string', alpn);
+    return operate(
+      (onDone) => this.#native.connect(id, alpn, onDone),
+      (operation) => toConnection(operation.takeConnection()),
+      options,
+    );
+  }
+
+  /** The next connection by one of the protocols in `alpns`. Waiting for it does not keep the process alive. */
+  accept(options?: WaitOptions): Promise<Connection> {
+    const arrivals = this.#arrivals;
+    if (arrivals === undefined) throw invalidOption('nothing is accepted: give alpns to createWithOptions');
+    return operateIdly(
+      (onDone) => arrivals.next(onDone),
+      (operation) => toConnection(operation.takeConnection()),
+      options,
+    );
+  }
+
   /**
    * Closes the endpoint. Hubs and spokes that were closed before have said goodbye then; the connections of others are closed with 1001. Never
    * rejects; the same promise each time.
@@ -169,8 +198,9 @@ export class Endpoint implements AsyncDisposable {
     }
   }
 
-  #configure({ addresses = {}, allow, deny }: EndpointOptions): void {
+  #configure({ addresses = {}, allow, deny, alpns = [] }: EndpointOptions): void {
     try {
+      if (alpns.length > 0) this.#arrivals = calling(() => this.#native.arrivals(alpns));
       for (const [id, list] of Object.entries(addresses)) this.addAddress(id, list);
       if (allow !== undefined || deny !== undefined) this.setAccess(given({ allow, deny }));
     } catch (error) {
@@ -183,6 +213,7 @@ export class Endpoint implements AsyncDisposable {
 function readOptions(options: EndpointOptions): NativeEndpointOptions {
   checkNames(options, names);
   const { secretKey, keyFile } = options;
+  strings('alpns', options.alpns);
   if (secretKey !== undefined && keyFile !== undefined)
     throw invalidOption('secretKey and keyFile exclude each other: give one of them');
   if (secretKey !== undefined && !(secretKey instanceof Uint8Array && secretKey.length === 32))
@@ -197,6 +228,11 @@ function readOptions(options: EndpointOptions): NativeEndpointOptions {
       idleTimeoutMs: positiveInteger('idleTimeoutMs', options.idleTimeoutMs, MAX_IDLE_MS),
     }),
   };
+}
+
+function toConnection(native: NativeConnection | null): Connection {
+  if (native === null) throw new PubSubError('ERR_CLOSED', 'the endpoint is closed');
+  return new Connection(native);
 }
 
 /** A day. */

@@ -337,5 +337,41 @@ export interface NativeEndpoint {
   addresses(): { readonly sockets: string[]; readonly relays: string[] };
   addAddress(id: string, sockets: readonly string[], relays: readonly string[]): void;
   setAccess(allow: readonly string[] | undefined, deny: readonly string[]): void;
+  connect(id: string, alpn: string, onDone: OnDone): NativeOperation;
+  arrivals(alpns: readonly string[]): NativeArrivals;
   close(onDone: (outcome: NativeOutcome) => void): void;
+}
+
+type OnDone = (outcome: NativeOutcome) => void;
+
+/** Something under way. What it brought is taken once, when `onDone` was called without an error. */
+export interface NativeOperation {
+  cancel(): void;
+  takeBytes(): Uint8Array | null;
+  takeConnection(): NativeConnection | null;
+  takeStreams(): NativeStreams | null;
+  takeEnd(): { readonly code?: number | null; readonly reason: string } | null;
+}
+
+export interface NativeArrivals {
+  next(onDone: OnDone): NativeOperation;
+}
+
+export interface NativeConnection {
+  remoteId(): string;
+  alpn(): string;
+  openBi(onDone: OnDone): NativeOperation;
+  acceptBi(onDone: OnDone): NativeOperation;
+  sendDatagram(bytes: Uint8Array, onDone: OnDone): NativeOperation;
+  readDatagram(onDone: OnDone): NativeOperation;
+  close(code: number, reason: string): void;
+  closed(onDone: OnDone): NativeOperation;
+}
+
+export interface NativeStreams {
+  writeAll(bytes: Uint8Array, onDone: OnDone): NativeOperation;
+  finish(onDone: OnDone): NativeOperation;
+  readExact(count: number, onDone: OnDone): NativeOperation;
+  read(max: number, onDone: OnDone): NativeOperation;
+  readToEnd(max: number, onDone: OnDone): NativeOperation;
 }

@@ -166,26 +166,42 @@ async fn read_frame(recv: &mut RecvStream) -> String {
     String::from_utf8(message).expect("UTF-8")
 }
 
-/// So many messages of 20 bytes that nobody reads end a connection. Source: measured, some 5000 do.
+/// Messages for the tests of readers that do not read.
 const SMALL_MESSAGES: usize = 10_000;
+
+/// Sends small messages to somebody who holds the stream and does not read it; how the connection ended, if it did.
+async fn send_to_nobody(len: usize) -> Option<String> {
+    let (hub, dialer) = (bare(&["x"]).await, bare(&[]).await);
+    let to = hub.bound_sockets().into_iter().fold(EndpointAddr::new(hub.id()), EndpointAddr::with_ip_addr);
+    let accepting = tokio::spawn(async move {
+        let connection = hub.accept().await.expect("open").await.expect("a handshake");
+        (connection.accept_bi().await.expect("a stream"), connection, hub)
+    });
+    let connection = dialer.connect(to, b"x").await.expect("it answers");
+    let (mut send, _recv) = connection.open_bi().await.expect("a stream");
+    let frame = frame(&event(len));
+    // A window that is full takes nothing more: it has survived.
+    while matches!(timeout(Duration::from_secs(1), send.write_all(&frame)).await, Ok(Ok(()))) {
+        tokio::task::yield_now().await;
+    }
+    let _unread = accepting.await.expect("no panic");
+    connection.close_reason().map(|error| error.to_string())
+}
 
 /// When this fails, the QUIC engine holds small pieces of a stream as any others, and what `inflow.rs` says of it is history.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_quic_engine_still_ends_a_connection_whose_small_messages_nobody_reads() {
     within(async {
-        let (hub, dialer) = (bare(&["x"]).await, bare(&[]).await);
-        let to = hub.bound_sockets().into_iter().fold(EndpointAddr::new(hub.id()), EndpointAddr::with_ip_addr);
-        let accepting = tokio::spawn(async move {
-            let connection = hub.accept().await.expect("open").await.expect("a handshake");
-            let streams = connection.accept_bi().await.expect("a stream");
-            (connection.closed().await, streams, hub)
-        });
-        let connection = dialer.connect(to, b"x").await.expect("it answers");
-        let (mut send, _recv) = connection.open_bi().await.expect("a stream");
-        assert!(!send_one_by_one(&connection, &mut send, &event(20), SMALL_MESSAGES).await, "it lives");
-        let (error, ..) = accepting.await.expect("no panic");
-        let text = error.to_string();
-        assert!(text.contains("too many gaps in stream buffer"), "{text}");
+        // How much of them goes out in one packet is a matter of timing.
+        let mut ends = Vec::new();
+        for len in [104, 250, 20, 500, 104] {
+            let end = send_to_nobody(len).await;
+            if end.as_ref().is_some_and(|end| end.contains("too many gaps in stream buffer")) {
+                return;
+            }
+            ends.push((len, end));
+        }
+        unreachable!("all connections have lived: {ends:?}");
     })
     .await;
 }

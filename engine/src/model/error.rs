@@ -46,6 +46,8 @@ pub enum ErrorKind {
     InvalidId,
     /// A limit of the hub was reached.
     Limit,
+    /// A stream ended before everything that was asked for had come.
+    StreamEnded,
     /// The hub refused for another reason.
     Refused,
     /// The system has no descriptors left.
@@ -77,6 +79,7 @@ impl ErrorKind {
         Self::Forbidden,
         Self::InvalidId,
         Self::Limit,
+        Self::StreamEnded,
         Self::Refused,
         Self::OutOfDescriptors,
         Self::Internal,

@@ -13,12 +13,14 @@ mod inflow;
 mod key_file;
 mod link;
 mod outflow;
+mod raw;
 
 pub use accept::{AcceptConfig, Acceptance};
 pub use connect::{DialConfig, IrohConnector, Speaks};
 pub use endpoint::{EndpointConfig, IrohEndpoint, Relay, Relays};
 pub use id::{parse_id, parse_secret_key};
 pub use key_file::key_in_file;
+pub use raw::{Arrivals, IrohConnection, IrohRecv, IrohSend};
 
 /// The protocol of links to plain peers, and what is appended to it for native ones.
 pub const ALPN: &str = "alkpubsub/1";

@@ -65,6 +65,12 @@ impl Connect for IrohConnector {
 
 impl IrohConnector {
     async fn dial(&self) -> Result<Link, ConnectError> {
+        let connection = self.connection().await?;
+        self.open(connection).await
+    }
+
+    /// A connection that the lists let live.
+    pub(super) async fn connection(&self) -> Result<Connection, ConnectError> {
         let Self { endpoint, config } = self;
         if !endpoint.lets_in(&config.hub) {
             return Err(terminal(Error::new(ErrorKind::Forbidden, format!("{}: {DENIED}", config.hub))));
@@ -83,7 +89,7 @@ impl IrohConnector {
         if !endpoint.enter(&connection) {
             return Err(terminal(Error::new(ErrorKind::Forbidden, format!("{}: {DENIED}", config.hub))));
         }
-        self.open(connection).await
+        Ok(connection)
     }
 
     async fn open(&self, connection: Connection) -> Result<Link, ConnectError> {

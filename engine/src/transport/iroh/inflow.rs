@@ -185,7 +185,7 @@ impl Inflow {
         let want = state.scan.wanted();
         let (part, behind) = bytes.split_at((want - state.scan.partial.len()).min(bytes.len()));
         state.scan.partial.extend_from_slice(part);
-        if state.scan.partial.len() == HEADER_LEN && part.len() > 0 {
+        if state.scan.partial.len() == HEADER_LEN && !part.is_empty() {
             state.begin_frame();
         }
         if state.scan.partial.len() > HEADER_LEN && state.scan.partial.len() == state.scan.wanted() {

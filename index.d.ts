@@ -62,7 +62,10 @@ export declare class PubSubError extends Error {
 
 export interface PubSubErrorOptions {
     readonly cause?: unknown;
-    /** How many more errors of this code were merged into this one, or how many events it cost. */
+    /**
+     * How many events were lost that this error stands for; of an error that costs none, how often it happened until it was told. This one
+     * included. Left out by errors that are thrown, reject a promise or end a target.
+     */
     readonly dropped?: number;
 }
 

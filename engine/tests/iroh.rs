@@ -188,8 +188,9 @@ async fn send_to_nobody(len: usize) -> Option<String> {
     connection.close_reason().map(|error| error.to_string())
 }
 
-/// When this fails, the QUIC engine holds small pieces of a stream as any others, and what `inflow.rs` says of it is history.
+/// The reason for credit. When this fails again and again on a machine that is idle, the QUIC engine may have been repaired.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "whether small pieces go out apart is a matter of timing: run it by hand, on an idle machine"]
 async fn the_quic_engine_still_ends_a_connection_whose_small_messages_nobody_reads() {
     within(async {
         // Pieces that fill most of their packets are the ones; how many go out in one is a matter of timing.

@@ -665,6 +665,11 @@ export interface HubOptions<TEvent extends TypedEvent = AnyEvent> extends HubCal
     readonly limits?: HubLimits;
     /** Who may come in, and what they may do. Without it everybody who reaches the hub may do everything. */
     readonly authorize?: Authorize;
+    /**
+     * Joins this hub to all others that have the same one: what is published on one reaches the subscribers of all. A target of
+     * `createProcessEventTarget`; it stays yours to close.
+     */
+    readonly backplane?: BackplaneTarget;
 }
 
 export interface DisconnectionDetail {
@@ -759,6 +764,11 @@ interface QueueOptions {
     readonly maxPendingBytes?: number;
 }
 
+/** A target that joins the hubs that are given it as their `backplane`. It stays the caller's: a hub never closes it. */
+interface BackplaneTarget {
+    [joins](): NativeBackplane;
+}
+
 interface NativeAddress {
     readonly host: string;
     readonly port: number;
@@ -804,6 +814,9 @@ declare class Endpoint implements AsyncDisposable {
     close(): Promise<void>;
     [Symbol.asyncDispose](): Promise<void>;
 }
+
+/** What joins hubs, on its way from the target that has it to a hub. */
+type NativeBackplane = object;
 
 interface EndpointOptions {
     /** Protocols of your own whose connections `accept()` gives. */
@@ -981,6 +994,11 @@ export declare function parseNodeId(text: string): string;
 export { Endpoint }; // see @alkdev/pubsub-native/event-target-iroh-hub
 // ==== @alkdev/pubsub-native/event-target-process ==================================================================================
 
+export { BackplaneTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
+/** A member of a bus of this process; given to hubs as their `backplane`, it joins them. */
+export interface ProcessEventTarget<TEvent extends TypedEvent = AnyEvent> extends NativeTarget<TEvent>, BackplaneTarget {
+}
+
 export interface ProcessEventTargetOptions extends QueueOptions {
     /** Closes the target when it is aborted. */
     readonly signal?: AbortSignal;
@@ -1002,7 +1020,7 @@ export interface ProcessEventTargetOptions extends QueueOptions {
  * bus.addEventListener('job.done:7', (event) => console.log(event.detail.payload));
  * ```
  */
-export declare function createProcessEventTarget<TEvent extends TypedEvent = AnyEvent>(name: string, options?: ProcessEventTargetOptions): NativeTarget<TEvent>;
+export declare function createProcessEventTarget<TEvent extends TypedEvent = AnyEvent>(name: string, options?: ProcessEventTargetOptions): ProcessEventTarget<TEvent>;
 
 // ==== @alkdev/pubsub-native/event-target-worker ===================================================================================
 
@@ -1124,6 +1142,7 @@ export { Admitted }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Authorize }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Grants }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { PeerInfo }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { BackplaneTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export interface ConnectionOptions {
     /** The request that the WebSocket was made of: what `authorize.connect` and `connection.headers` know of the peer. */
     readonly request?: ForeignRequest;
@@ -1431,6 +1450,7 @@ export { Admitted }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Authorize }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Grants }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { PeerInfo }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { BackplaneTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { ConnectionOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { ForeignRequest }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { ForeignWebSocket }; // see @alkdev/pubsub-native/event-target-websocket-server

@@ -14,7 +14,6 @@ import type {
   NativeListenOptions,
   NativeNetwork,
   NativeOutcome,
-  NativePort,
   NativeSpokeOptions,
   NativeSpokePort,
 } from './port.js';
@@ -41,7 +40,6 @@ export interface Binding {
     hubId: string,
     alpn: string | undefined,
   ): NativeSpokePort;
-  processBus(name: string, options: NativeBusOptions): NativePort;
   webSocketSpoke(options: NativeSpokeOptions, client: NativeClientOptions): NativeSpokePort;
   memorySpoke(options: NativeSpokeOptions, network: NativeNetwork, name: string, hubName: string): NativeSpokePort;
 }

@@ -14,6 +14,7 @@ export declare const errorCodes: {
     readonly ERR_FORBIDDEN: 'the peer does not permit this';
     readonly ERR_GAP: 'events were missed and the subscription asked to end then';
     readonly ERR_HANDLER_FAILED: 'a callback given to a hub threw or rejected';
+    readonly ERR_INVALID_ID: 'a text names no Iroh endpoint';
     readonly ERR_INVALID_OPTION: 'an option has a wrong type or value, or is unknown';
     readonly ERR_INVALID_PAYLOAD: 'a payload does not match the schema of its type';
     readonly ERR_INVALID_TOPIC: 'a topic is not of the form "type:id", its type is empty, or it is not well-formed Unicode';
@@ -30,6 +31,7 @@ export declare const errorCodes: {
     readonly ERR_REFUSED: 'the peer refused for a reason that this version does not know';
     readonly ERR_RESERVED_TYPE: 'types that begin with "__" belong to the protocol';
     readonly ERR_SLOW_CONSUMER: 'a subscription was not read fast enough and its queue was full';
+    readonly ERR_STREAM_ENDED: 'a stream ended before everything that was asked for had come';
     readonly ERR_TIMED_OUT: 'the peer was silent for too long';
     readonly ERR_TOPIC_MISMATCH: 'the name of an event is not the topic of the envelope it carries';
 };
@@ -552,247 +554,7 @@ export interface Acknowledgement {
     readonly acknowledged: boolean;
 }
 
-// ==== @alkdev/pubsub-native/event-target-process ==================================================================================
-
-/** A target that joins the hubs that are given it as their `backplane`. It stays the caller's: a hub never closes it. */
-export interface BackplaneTarget {
-    [joins](): NativeBackplane;
-}
-
-/** A member of a bus of this process; given to hubs as their `backplane`, it joins them. */
-export interface ProcessEventTarget<TEvent extends TypedEvent = AnyEvent> extends NativeTarget<TEvent>, BackplaneTarget {
-}
-
-export interface ProcessEventTargetOptions extends QueueOptions {
-    /** Closes the target when it is aborted. */
-    readonly signal?: AbortSignal;
-    /** Own listeners hear what is dispatched here. Default false. */
-    readonly echo?: boolean;
-    /** Bytes published here that may wait for slow members before `drain()` waits. Default 1 048 576. */
-    readonly maxBufferedAmount?: number;
-    /** Bytes that may wait for this target while its thread is busy. Default 64 MiB. */
-    readonly maxPendingBytes?: number;
-    readonly limits?: Pick<Limits, 'maxMessageBytes' | 'maxTopicBytes'>;
-}
-
-/**
- * Makes a member of the bus of this process that has this name. What one member dispatches reaches the listeners of all others, in
- * whatever thread they are.
- *
- * ```js
- * const bus = createProcessEventTarget('jobs');
- * bus.addEventListener('job.done:7', (event) => console.log(event.detail.payload));
- * ```
- */
-export declare function createProcessEventTarget<TEvent extends TypedEvent = AnyEvent>(name: string, options?: ProcessEventTargetOptions): ProcessEventTarget<TEvent>;
-
-// Not exported, named by the declarations above:
-
-/** What joins hubs, on its way from the target that has it to a hub. */
-type NativeBackplane = object;
-
-/** Bounds of the queues of a target. */
-interface QueueOptions {
-    /** Bytes that may wait for one connection (a spoke: while it is down). Default 1 048 576. */
-    readonly maxBufferedAmount?: number;
-    /** Bytes dispatched and not yet handed to a connection. Default 64 MiB. */
-    readonly maxPendingBytes?: number;
-}
-
-/** What one peer may cost. */
-interface Limits {
-    /** Largest message in bytes, both ways. Default 1 MiB, at most 64 MiB. */
-    readonly maxMessageBytes?: number;
-    /** Longest topic in bytes of UTF-8. Default 1024. */
-    readonly maxTopicBytes?: number;
-    /** Milliseconds until a connection must be admitted. Default 10 000. */
-    readonly handshakeMs?: number;
-    /** Milliseconds between pings; a peer that is silent for two and a half of them is dead. Default 10 000. */
-    readonly heartbeatMs?: number;
-    /** Malformed messages per minute before a link is closed with 1008. Default 100. */
-    readonly maxMalformed?: number;
-}
-
-// ==== @alkdev/pubsub-native/event-target-redis ====================================================================================
-
-export interface ClientTlsOptions {
-    /** Authorities to trust instead of the system's. */
-    readonly ca?: Pem;
-    readonly cert?: Pem;
-    readonly key?: Pem;
-    /** Name to expect in the certificate, when it is not the URL's. */
-    readonly serverName?: string;
-    /** Accept any certificate: for tests only. Default false. */
-    readonly insecure?: boolean;
-}
-
-export { Limits }; // see @alkdev/pubsub-native/event-target-process
-export { QueueOptions }; // see @alkdev/pubsub-native/event-target-process
-/** A value, or a function that is asked for it before each attempt to connect. */
-export type OrAsked<T> = T | (() => T | PromiseLike<T>);
-
-/** PEM text, the bytes of it, or the path of a file that holds it. */
-export type Pem = string | Uint8Array;
-
-export interface ReconnectOptions {
-    /** False: a failing first attempt is the end. Default true. */
-    readonly initial?: boolean;
-    /** First delay in milliseconds; it doubles, and a random part of it is waited. Default 250. */
-    readonly minDelayMs?: number;
-    /** Longest delay in milliseconds. Default 30 000. */
-    readonly maxDelayMs?: number;
-}
-
-export interface RedisEventTargetOptions extends Omit<SpokeOptions, 'peer' | 'helloTimeoutMs' | 'limits'> {
-    /** `redis://user:password@host:port/db`, `rediss://…` or `unix:///path?db=0`; a function is asked before each attempt to connect. */
-    readonly url: OrAsked<string | URL>;
-    /** Instead of the user of the URL. */
-    readonly username?: OrAsked<string>;
-    /** Instead of the password of the URL; a function is asked before each attempt to connect. */
-    readonly password?: OrAsked<string>;
-    /** Stands before every topic: channel = prefix + topic. Default "". */
-    readonly prefix?: string;
-    /** For `rediss:`. */
-    readonly tls?: ClientTlsOptions;
-    /** What CLIENT LIST shows for the two connections. */
-    readonly clientName?: string;
-    /** False: own listeners do not hear what is dispatched here. Default true, as Redis has it. */
-    readonly echo?: boolean;
-    readonly limits?: Omit<Limits, 'maxMalformed'>;
-}
-
-/**
- * Makes a target whose events travel through a Redis: whatever one dispatches reaches the listeners of all, its own among them. It
- * connects in the background and again whenever a connection is lost.
- *
- * ```js
- * const events = createRedisEventTarget({ url: 'redis://127.0.0.1:6379', prefix: 'app:' });
- * events.addEventListener('chat.msg:r1', (event) => console.log(event.detail.payload));
- * await events.ready('chat.msg:r1');
- * ```
- */
-export declare function createRedisEventTarget<TEvent extends TypedEvent = AnyEvent>(options: RedisEventTargetOptions): NativeTarget<TEvent>;
-
-// Not exported, named by the declarations above:
-
-interface SpokeOptions extends QueueOptions {
-    /** Closes the target when it is aborted. */
-    readonly signal?: AbortSignal;
-    /** False: the first loss is the end. */
-    readonly reconnect?: ReconnectOptions | boolean;
-    /** What to expect of the hub: "plain" sends no hello, "native" fails without an answer to it. Default "auto". */
-    readonly peer?: 'auto' | 'native' | 'plain';
-    /** Milliseconds after which a hub that has not said hello counts as plain. Default 2000. */
-    readonly helloTimeoutMs?: number;
-    /** Milliseconds after which an event that waits for a link is dropped. Default 60 000. */
-    readonly queueMaxAgeMs?: number;
-    /** Own listeners hear what is dispatched here. Default false. */
-    readonly echo?: boolean;
-    readonly limits?: Limits;
-}
-
-// ==== @alkdev/pubsub-native/event-target-worker ===================================================================================
-
-/** A `Worker` of any runtime, as its host sees it. */
-export interface WorkerLike {
-    postMessage(message: unknown): void;
-}
-
-export interface WorkerEventTargetOptions {
-    /** Closes the target, not the worker, when it is aborted. */
-    readonly signal?: AbortSignal;
-    /** Own listeners hear what is dispatched here. Default false. */
-    readonly echo?: boolean;
-    /** Characters that may wait before the other end is there; below half of it, `drain()` resolves. Default 1 048 576. */
-    readonly maxBufferedAmount?: number;
-    /** Characters that may wait for the other thread. Default 64 MiB. */
-    readonly maxPendingBytes?: number;
-}
-
-/**
- * Makes the host's end of a worker: Node's `worker_threads`, Deno's, Bun's or a browser's `Worker`. The worker stays yours.
- *
- * ```js
- * const worker = new Worker(new URL('worker.mjs', import.meta.url));
- * const target = createWorkerHostEventTarget(worker);
- * target.addEventListener('job.done:7', (event) => console.log(event.detail.payload));
- * await target.ready('job.done:7');
- * ```
- */
-export declare function createWorkerHostEventTarget<TEvent extends TypedEvent = AnyEvent>(worker: WorkerLike, options?: WorkerEventTargetOptions): NativeTarget<TEvent>;
-
-/** Makes the worker's end, in the worker. Throws `ERR_NOT_A_WORKER` anywhere else. */
-export declare function createWorkerThreadEventTarget<TEvent extends TypedEvent = AnyEvent>(options?: WorkerEventTargetOptions): NativeTarget<TEvent>;
-
-// ==== @alkdev/pubsub-native/event-target-websocket-client =========================================================================
-
-/** The part of the standard `WebSocket` class that is needed. */
-export type WebSocketClass = new (url: string, protocols?: string[]) => WebSocketLike;
-
-export { ClientTlsOptions }; // see @alkdev/pubsub-native/event-target-redis
-export { Limits }; // see @alkdev/pubsub-native/event-target-process
-export { QueueOptions }; // see @alkdev/pubsub-native/event-target-process
-export { OrAsked }; // see @alkdev/pubsub-native/event-target-redis
-export { Pem }; // see @alkdev/pubsub-native/event-target-redis
-export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-redis
-export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-redis
-/** The part of the standard `WebSocket` that is needed. */
-export interface WebSocketLike {
-    readonly readyState: number;
-    readonly bufferedAmount: number;
-    send(data: string): void;
-    addEventListener(type: WebSocketEventName, listener: (event: object) => void): void;
-    removeEventListener(type: WebSocketEventName, listener: (event: object) => void): void;
-}
-
-export interface WebSocketObjectOptions {
-    /** Closes the target, not the socket, when it is aborted. */
-    readonly signal?: AbortSignal;
-    /** What to expect of the hub: "plain" sends no hello, "native" fails without an answer to it. Default "auto". */
-    readonly peer?: 'auto' | 'native' | 'plain';
-    /** Milliseconds after which a hub that has not said hello counts as plain. Default 2000. */
-    readonly helloTimeoutMs?: number;
-    /** Characters that may be queued while the socket is connecting. Default 1 048 576. */
-    readonly maxBufferedAmount?: number;
-    /** Bytes that may wait in the open socket. Default 64 MiB. */
-    readonly maxPendingBytes?: number;
-    /** Milliseconds between signs of life; a hub that is silent for two and a half of them is dead. Default 10 000. */
-    readonly heartbeatMs?: number;
-    /** Own listeners hear what is dispatched here. Default false. */
-    readonly echo?: boolean;
-}
-
-/** Header names and values of the handshake. */
-export type HeaderFields = Readonly<Record<string, string>>;
-
-export interface WebSocketClientOptions extends SpokeOptions {
-    /** Sent with the handshake; a function is asked before each attempt. */
-    readonly headers?: OrAsked<HeaderFields>;
-    /** Subprotocols to offer. */
-    readonly protocols?: readonly string[];
-    readonly tls?: ClientTlsOptions;
-    /** The class whose sockets carry the spoke, in plain TypeScript, instead of the addon's. Default where there is no addon: the global one. */
-    readonly WebSocket?: WebSocketClass;
-}
-
-/**
- * Makes a spoke of the hub at `url`. It connects in the background and again whenever the link is lost.
- *
- * ```js
- * const spoke = createWebSocketClientEventTarget('ws://127.0.0.1:8080');
- * spoke.addEventListener('chat.msg:r1', (event) => console.log(event.detail.payload));
- * await spoke.ready('chat.msg:r1');
- * ```
- */
-export declare function createWebSocketClientEventTarget<TEvent extends TypedEvent = AnyEvent>(url: OrAsked<string | URL>, options?: WebSocketClientOptions): NativeTarget<TEvent>;
-/** Makes a spoke over a WebSocket of yours, open or connecting: it is not reconnected, and never closed by us. */
-export declare function createWebSocketClientEventTarget<TEvent extends TypedEvent = AnyEvent>(socket: WebSocketLike, options?: WebSocketObjectOptions): NativeTarget<TEvent>;
-
-// Not exported, named by the declarations above:
-
-type WebSocketEventName = 'open' | 'message' | 'close' | 'error';
-
-// ==== @alkdev/pubsub-native/event-target-websocket-server =========================================================================
+// ==== @alkdev/pubsub-native/event-target-iroh-hub =================================================================================
 
 /** True: in, and may do everything. False: refused, and should not come again. Nothing: not known; may come again with other credentials. */
 export type Admission = boolean | null | undefined | Admitted;
@@ -835,37 +597,6 @@ export interface PeerInfo {
     readonly protocols: readonly string[];
     /** Who the transport has proven the peer to be: `tls:SHA256:…` with a client certificate; undefined where it proves nothing. */
     readonly identity: string | undefined;
-}
-
-export { BackplaneTarget }; // see @alkdev/pubsub-native/event-target-process
-export interface ConnectionOptions {
-    /** The request that the WebSocket was made of: what `authorize.connect` and `connection.headers` know of the peer. */
-    readonly request?: ForeignRequest;
-    /** `host:port` of the peer. Default: that of the request's socket, where it has one. */
-    readonly remoteAddress?: string;
-}
-
-/** What is needed of an `http.IncomingMessage` or of a `Request`. */
-export interface ForeignRequest {
-    readonly url?: string | undefined;
-    readonly headers: object;
-}
-
-/**
- * A WebSocket of any library: the standard interface (`ws`, Deno, undici), or `send` and `close` alone (Bun, Hono), whose messages are then
- * fed by hand.
- */
-export interface ForeignWebSocket {
-    send(data: string): unknown;
-    close(code?: number, reason?: string): unknown;
-}
-
-/** How a WebSocket without handlers of its own is fed; of no effect for others. */
-export interface WebSocketFeed {
-    /** A message came: a string or its bytes. */
-    message(data: unknown): void;
-    /** The socket has closed. */
-    close(code?: number, reason?: string): void;
 }
 
 /** One connection of a hub. */
@@ -987,15 +718,510 @@ export interface HubLifeCycleEvents extends LifeCycleEvents {
     };
 }
 
-export { Limits }; // see @alkdev/pubsub-native/event-target-process
-export { QueueOptions }; // see @alkdev/pubsub-native/event-target-process
-export { Pem }; // see @alkdev/pubsub-native/event-target-redis
-export interface NativeAddress {
+export interface IrohOptions {
+    /** Yours: the hub never closes it. */
+    readonly endpoint: Endpoint;
+    /** The protocol; native peers use it with `+hello` behind it. Default "alkpubsub/1". */
+    readonly alpn?: string;
+    /** Whoever reaches the endpoint may connect, publish and subscribe. Needed without `authorize`, unless the endpoint is bound to loopback. */
+    readonly anyone?: boolean;
+}
+
+export interface IrohHubOptions<TEvent extends TypedEvent = AnyEvent> extends HubOptions<TEvent>, IrohOptions {
+}
+
+/**
+ * Makes a hub of Iroh connections at an endpoint of yours. Rejects when it cannot accept there.
+ *
+ * ```js
+ * const endpoint = await Endpoint.createWithOptions({ keyFile: 'hub.key', bind: '127.0.0.1:4433' });
+ * const hub = await createIrohHubEventTarget({ endpoint, relay: true });
+ * ```
+ */
+export declare function createIrohHubEventTarget<TEvent extends TypedEvent = AnyEvent>(options: IrohHubOptions<TEvent>): Promise<HubEventTarget<TEvent>>;
+
+// Not exported, named by the declarations above:
+
+/** What one peer may cost. */
+interface Limits {
+    /** Largest message in bytes, both ways. Default 1 MiB, at most 64 MiB. */
+    readonly maxMessageBytes?: number;
+    /** Longest topic in bytes of UTF-8. Default 1024. */
+    readonly maxTopicBytes?: number;
+    /** Milliseconds until a connection must be admitted. Default 10 000. */
+    readonly handshakeMs?: number;
+    /** Milliseconds between pings; a peer that is silent for two and a half of them is dead. Default 10 000. */
+    readonly heartbeatMs?: number;
+    /** Malformed messages per minute before a link is closed with 1008. Default 100. */
+    readonly maxMalformed?: number;
+}
+
+/** Bounds of the queues of a target. */
+interface QueueOptions {
+    /** Bytes that may wait for one connection (a spoke: while it is down). Default 1 048 576. */
+    readonly maxBufferedAmount?: number;
+    /** Bytes dispatched and not yet handed to a connection. Default 64 MiB. */
+    readonly maxPendingBytes?: number;
+}
+
+/** A target that joins the hubs that are given it as their `backplane`. It stays the caller's: a hub never closes it. */
+interface BackplaneTarget {
+    [joins](): NativeBackplane;
+}
+
+interface NativeAddress {
     readonly host: string;
     readonly port: number;
     readonly url: string;
 }
 
+/**
+ * Who you are among endpoints, and the sockets through which hubs, spokes and connections go.
+ *
+ * ```js
+ * const endpoint = await Endpoint.createWithOptions({ keyFile: 'node.key', bind: '127.0.0.1:0' });
+ * console.log(endpoint.nodeId(), endpoint.addresses());
+ * ```
+ */
+declare class Endpoint implements AsyncDisposable {
+    #private;
+    private constructor();
+    /** A new endpoint with a new key, on all interfaces, that contacts nobody by itself. */
+    static create(): Promise<Endpoint>;
+    /** A new endpoint. Rejects with `ERR_LISTEN` when an address cannot be had. */
+    static createWithOptions(options: EndpointOptions): Promise<Endpoint>;
+    /** 64 lower-case hex digits. */
+    nodeId(): string;
+    /** Where others reach it, as far as it knows: socket addresses, then relays. With `0.0.0.0` bound, those of the interfaces. */
+    addresses(): readonly string[];
+    /** The addresses of its sockets. */
+    boundSockets(): readonly string[];
+    /** Where another endpoint is reached; adds to what is known. */
+    addAddress(nodeId: string, addresses: Addresses): void;
+    /**
+     * Changes who may have connections with this endpoint, hubs and spokes included: only `allow`, if it is given, and never `deny`. Connections
+     * of those who may not any more are closed with 4403 at once.
+     */
+    setAccess({ allow, deny }: AccessLists): void;
+    /** Connects to another endpoint by a protocol that it accepts. */
+    connect(nodeId: string, alpn: string, options?: WaitOptions): Promise<Connection>;
+    /** The next connection by one of the protocols in `alpns`. Waiting for it does not keep the process alive. */
+    accept(options?: WaitOptions): Promise<Connection>;
+    /**
+     * Closes the endpoint. Hubs and spokes that were closed before have said goodbye then; the connections of others are closed with 1001. Never
+     * rejects; the same promise each time.
+     */
+    close(): Promise<void>;
+    [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** What joins hubs, on its way from the target that has it to a hub. */
+type NativeBackplane = object;
+
+interface EndpointOptions {
+    /** Protocols of your own whose connections `accept()` gives. */
+    readonly alpns?: readonly string[];
+    /** 32 bytes. Default: a new key, so a new id, each time. */
+    readonly secretKey?: Uint8Array;
+    /** A file with the key, made with mode 0600 where there is none, refused when others may read it. */
+    readonly keyFile?: string;
+    /** Socket addresses, at most one per family, such as `"127.0.0.1:0"`. Default: all interfaces, any port. */
+    readonly bind?: string | readonly string[];
+    /**
+     * Servers that are contacted. `"none"` (default): nobody. `"default"`: the public relays and the address lookup of n0. A list: these relays
+     * alone.
+     */
+    readonly relays?: 'none' | 'default' | readonly (string | RelayOptions)[];
+    /** Authorities that relays are checked against, instead of the usual ones. */
+    readonly relayRoots?: Pem;
+    /** Where other endpoints are reached, by their ids; more can be added later. */
+    readonly addresses?: Readonly<Record<string, Addresses>>;
+    /** Only these ids may have connections with this endpoint. Default: everybody. */
+    readonly allow?: readonly string[];
+    /** These ids may not, also when they are allowed. */
+    readonly deny?: readonly string[];
+    /** Milliseconds without a packet after which a connection is dead. Default 25 000. */
+    readonly idleTimeoutMs?: number;
+}
+
+/** Where endpoints are reached: socket addresses (`"192.0.2.1:4433"`) and URLs of relays, in any order. */
+type Addresses = string | readonly string[];
+
+/** Who may have connections with an endpoint. */
+interface AccessLists {
+    readonly allow?: readonly string[];
+    readonly deny?: readonly string[];
+}
+
+/** How long something may take. */
+interface WaitOptions {
+    /** Gives it up with the reason of the signal. */
+    readonly signal?: AbortSignal;
+    /** Gives it up with `ERR_TIMED_OUT` after so many milliseconds. Default: never. */
+    readonly timeoutMs?: number;
+}
+
+/** A connection between two endpoints. Lives until it is closed, or nothing refers to it or its streams any more. */
+declare class Connection {
+    #private;
+    /** 64 lower-case hex digits. */
+    remoteNodeId(): string;
+    /** The protocol by which it was made. */
+    alpn(): string;
+    /** Opens a stream. The peer hears of it with the first byte. */
+    openBi(options?: WaitOptions): Promise<BiStream>;
+    /** Waits for a stream of the peer's. */
+    acceptBi(options?: WaitOptions): Promise<BiStream>;
+    /** Sends bytes that may be lost, or come in another order. `ERR_MESSAGE_TOO_LARGE` above what one packet holds. */
+    sendDatagram(bytes: Uint8Array, options?: WaitOptions): Promise<void>;
+    readDatagram(options?: WaitOptions): Promise<Uint8Array>;
+    /** Closes the connection at once: what was not delivered is lost. Await `finish()` of your streams before. */
+    close(code?: number, reason?: string): void;
+    /** How it ended; never rejects. */
+    closed(): Promise<ConnectionEnd>;
+}
+
+/** A relay of yours, and the token that it wants to see. */
+interface RelayOptions {
+    readonly url: string;
+    readonly token?: string;
+}
+
+/** PEM text, the bytes of it, or the path of a file that holds it. */
+type Pem = string | Uint8Array;
+
+/** A stream both ways. */
+interface BiStream {
+    readonly send: SendStream;
+    readonly recv: RecvStream;
+}
+
+/** How a connection ended. */
+interface ConnectionEnd {
+    /** The code that the peer's application gave, if it did. */
+    readonly code: number | undefined;
+    readonly reason: string;
+}
+
+/** The sending half of a stream. */
+declare class SendStream {
+    #private;
+    /** Sends all of it. Given up before it is done, a part may have been sent. */
+    writeAll(bytes: Uint8Array, options?: WaitOptions): Promise<void>;
+    /** Ends the stream and waits until the peer has got all of it. */
+    finish(options?: WaitOptions): Promise<void>;
+}
+
+/**
+ * The receiving half of a stream. Read it steadily: a peer that sends thousands of small pieces which nobody reads loses its whole connection in this
+ * version of the QUIC engine.
+ */
+declare class RecvStream {
+    #private;
+    /** Exactly so many bytes; `ERR_STREAM_ENDED` when fewer come. Given up before it is done, what had come is lost. */
+    readExact(count: number, options?: WaitOptions): Promise<Uint8Array>;
+    /** What comes next, at most `max` bytes (default 65 536); `undefined` at the end of the stream. */
+    read(max?: number, options?: WaitOptions): Promise<Uint8Array | undefined>;
+    /** Everything up to the end of the stream; `ERR_MESSAGE_TOO_LARGE` above `max` bytes. */
+    readToEnd(max: number, options?: WaitOptions): Promise<Uint8Array>;
+}
+
+// ==== @alkdev/pubsub-native/event-target-iroh-spoke ===============================================================================
+
+export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export interface ReconnectOptions {
+    /** False: a failing first attempt is the end. Default true. */
+    readonly initial?: boolean;
+    /** First delay in milliseconds; it doubles, and a random part of it is waited. Default 250. */
+    readonly minDelayMs?: number;
+    /** Longest delay in milliseconds. Default 30 000. */
+    readonly maxDelayMs?: number;
+}
+
+export interface SpokeOptions extends QueueOptions {
+    /** Closes the target when it is aborted. */
+    readonly signal?: AbortSignal;
+    /** False: the first loss is the end. */
+    readonly reconnect?: ReconnectOptions | boolean;
+    /** What to expect of the hub: "plain" sends no hello, "native" fails without an answer to it. Default "auto". */
+    readonly peer?: 'auto' | 'native' | 'plain';
+    /** Milliseconds after which a hub that has not said hello counts as plain. Default 2000. */
+    readonly helloTimeoutMs?: number;
+    /** Milliseconds after which an event that waits for a link is dropped. Default 60 000. */
+    readonly queueMaxAgeMs?: number;
+    /** Own listeners hear what is dispatched here. Default false. */
+    readonly echo?: boolean;
+    readonly limits?: Limits;
+}
+
+export interface IrohSpokeOptions extends SpokeOptions {
+    /** Yours: the spoke never closes it. */
+    readonly endpoint: Endpoint;
+    /** The id of the hub's endpoint: hex, base32, z-base-32 or base58. */
+    readonly hubNodeId: string;
+    /** The hub's protocol. Default "alkpubsub/1". */
+    readonly alpn?: string;
+}
+
+/**
+ * Makes a spoke of the hub at an endpoint, and gives it when the hub has let it in: a refusal rejects with its code. Afterwards the spoke comes
+ * back whenever the link is lost. With `reconnect: { initial: true }` the first attempt is repeated like the others.
+ *
+ * ```js
+ * const spoke = await createIrohSpokeEventTarget({ endpoint, hubNodeId });
+ * spoke.addEventListener('chat.msg:r1', (event) => console.log(event.detail.payload));
+ * ```
+ */
+export declare function createIrohSpokeEventTarget<TEvent extends TypedEvent = AnyEvent>(options: IrohSpokeOptions): Promise<NativeTarget<TEvent>>;
+
+// ==== @alkdev/pubsub-native/iroh ==================================================================================================
+
+export { BiStream }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { ConnectionEnd }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { WaitOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Connection }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { RecvStream }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { SendStream }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { RelayOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Addresses }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { EndpointOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { AccessLists }; // see @alkdev/pubsub-native/event-target-iroh-hub
+/** An id in the form in which ids are printed and compared: 64 lower-case hex digits. Reads hex, base32, z-base-32 and base58. */
+export declare function parseNodeId(text: string): string;
+
+export { Endpoint }; // see @alkdev/pubsub-native/event-target-iroh-hub
+// ==== @alkdev/pubsub-native/event-target-process ==================================================================================
+
+export { BackplaneTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
+/** A member of a bus of this process; given to hubs as their `backplane`, it joins them. */
+export interface ProcessEventTarget<TEvent extends TypedEvent = AnyEvent> extends NativeTarget<TEvent>, BackplaneTarget {
+}
+
+export interface ProcessEventTargetOptions extends QueueOptions {
+    /** Closes the target when it is aborted. */
+    readonly signal?: AbortSignal;
+    /** Own listeners hear what is dispatched here. Default false. */
+    readonly echo?: boolean;
+    /** Bytes published here that may wait for slow members before `drain()` waits. Default 1 048 576. */
+    readonly maxBufferedAmount?: number;
+    /** Bytes that may wait for this target while its thread is busy. Default 64 MiB. */
+    readonly maxPendingBytes?: number;
+    readonly limits?: Pick<Limits, 'maxMessageBytes' | 'maxTopicBytes'>;
+}
+
+/**
+ * Makes a member of the bus of this process that has this name. What one member dispatches reaches the listeners of all others, in
+ * whatever thread they are.
+ *
+ * ```js
+ * const bus = createProcessEventTarget('jobs');
+ * bus.addEventListener('job.done:7', (event) => console.log(event.detail.payload));
+ * ```
+ */
+export declare function createProcessEventTarget<TEvent extends TypedEvent = AnyEvent>(name: string, options?: ProcessEventTargetOptions): ProcessEventTarget<TEvent>;
+
+// ==== @alkdev/pubsub-native/event-target-redis ====================================================================================
+
+export interface ClientTlsOptions {
+    /** Authorities to trust instead of the system's. */
+    readonly ca?: Pem;
+    readonly cert?: Pem;
+    readonly key?: Pem;
+    /** Name to expect in the certificate, when it is not the URL's. */
+    readonly serverName?: string;
+    /** Accept any certificate: for tests only. Default false. */
+    readonly insecure?: boolean;
+}
+
+export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+/** A value, or a function that is asked for it before each attempt to connect. */
+export type OrAsked<T> = T | (() => T | PromiseLike<T>);
+
+export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-spoke
+export interface RedisEventTargetOptions extends Omit<SpokeOptions, 'peer' | 'helloTimeoutMs' | 'limits'> {
+    /** `redis://user:password@host:port/db`, `rediss://…` or `unix:///path?db=0`; a function is asked before each attempt to connect. */
+    readonly url: OrAsked<string | URL>;
+    /** Instead of the user of the URL. */
+    readonly username?: OrAsked<string>;
+    /** Instead of the password of the URL; a function is asked before each attempt to connect. */
+    readonly password?: OrAsked<string>;
+    /** Stands before every topic: channel = prefix + topic. Default "". */
+    readonly prefix?: string;
+    /** For `rediss:`. */
+    readonly tls?: ClientTlsOptions;
+    /** What CLIENT LIST shows for the two connections. */
+    readonly clientName?: string;
+    /** False: own listeners do not hear what is dispatched here. Default true, as Redis has it. */
+    readonly echo?: boolean;
+    readonly limits?: Omit<Limits, 'maxMalformed'>;
+}
+
+/**
+ * Makes a target whose events travel through a Redis: whatever one dispatches reaches the listeners of all, its own among them. It
+ * connects in the background and again whenever a connection is lost.
+ *
+ * ```js
+ * const events = createRedisEventTarget({ url: 'redis://127.0.0.1:6379', prefix: 'app:' });
+ * events.addEventListener('chat.msg:r1', (event) => console.log(event.detail.payload));
+ * await events.ready('chat.msg:r1');
+ * ```
+ */
+export declare function createRedisEventTarget<TEvent extends TypedEvent = AnyEvent>(options: RedisEventTargetOptions): NativeTarget<TEvent>;
+
+// ==== @alkdev/pubsub-native/event-target-worker ===================================================================================
+
+/** A `Worker` of any runtime, as its host sees it. */
+export interface WorkerLike {
+    postMessage(message: unknown): void;
+}
+
+export interface WorkerEventTargetOptions {
+    /** Closes the target, not the worker, when it is aborted. */
+    readonly signal?: AbortSignal;
+    /** Own listeners hear what is dispatched here. Default false. */
+    readonly echo?: boolean;
+    /** Characters that may wait before the other end is there; below half of it, `drain()` resolves. Default 1 048 576. */
+    readonly maxBufferedAmount?: number;
+    /** Characters that may wait for the other thread. Default 64 MiB. */
+    readonly maxPendingBytes?: number;
+}
+
+/**
+ * Makes the host's end of a worker: Node's `worker_threads`, Deno's, Bun's or a browser's `Worker`. The worker stays yours.
+ *
+ * ```js
+ * const worker = new Worker(new URL('worker.mjs', import.meta.url));
+ * const target = createWorkerHostEventTarget(worker);
+ * target.addEventListener('job.done:7', (event) => console.log(event.detail.payload));
+ * await target.ready('job.done:7');
+ * ```
+ */
+export declare function createWorkerHostEventTarget<TEvent extends TypedEvent = AnyEvent>(worker: WorkerLike, options?: WorkerEventTargetOptions): NativeTarget<TEvent>;
+
+/** Makes the worker's end, in the worker. Throws `ERR_NOT_A_WORKER` anywhere else. */
+export declare function createWorkerThreadEventTarget<TEvent extends TypedEvent = AnyEvent>(options?: WorkerEventTargetOptions): NativeTarget<TEvent>;
+
+// ==== @alkdev/pubsub-native/event-target-websocket-client =========================================================================
+
+/** The part of the standard `WebSocket` class that is needed. */
+export type WebSocketClass = new (url: string, protocols?: string[]) => WebSocketLike;
+
+export { ClientTlsOptions }; // see @alkdev/pubsub-native/event-target-redis
+export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { OrAsked }; // see @alkdev/pubsub-native/event-target-redis
+export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-spoke
+export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-iroh-spoke
+/** The part of the standard `WebSocket` that is needed. */
+export interface WebSocketLike {
+    readonly readyState: number;
+    readonly bufferedAmount: number;
+    send(data: string): void;
+    addEventListener(type: WebSocketEventName, listener: (event: object) => void): void;
+    removeEventListener(type: WebSocketEventName, listener: (event: object) => void): void;
+}
+
+export interface WebSocketObjectOptions {
+    /** Closes the target, not the socket, when it is aborted. */
+    readonly signal?: AbortSignal;
+    /** What to expect of the hub: "plain" sends no hello, "native" fails without an answer to it. Default "auto". */
+    readonly peer?: 'auto' | 'native' | 'plain';
+    /** Milliseconds after which a hub that has not said hello counts as plain. Default 2000. */
+    readonly helloTimeoutMs?: number;
+    /** Characters that may be queued while the socket is connecting. Default 1 048 576. */
+    readonly maxBufferedAmount?: number;
+    /** Bytes that may wait in the open socket. Default 64 MiB. */
+    readonly maxPendingBytes?: number;
+    /** Milliseconds between signs of life; a hub that is silent for two and a half of them is dead. Default 10 000. */
+    readonly heartbeatMs?: number;
+    /** Own listeners hear what is dispatched here. Default false. */
+    readonly echo?: boolean;
+}
+
+/** Header names and values of the handshake. */
+export type HeaderFields = Readonly<Record<string, string>>;
+
+export interface WebSocketClientOptions extends SpokeOptions {
+    /** Sent with the handshake; a function is asked before each attempt. */
+    readonly headers?: OrAsked<HeaderFields>;
+    /** Subprotocols to offer. */
+    readonly protocols?: readonly string[];
+    readonly tls?: ClientTlsOptions;
+    /** The class whose sockets carry the spoke, in plain TypeScript, instead of the addon's. Default where there is no addon: the global one. */
+    readonly WebSocket?: WebSocketClass;
+}
+
+/**
+ * Makes a spoke of the hub at `url`. It connects in the background and again whenever the link is lost.
+ *
+ * ```js
+ * const spoke = createWebSocketClientEventTarget('ws://127.0.0.1:8080');
+ * spoke.addEventListener('chat.msg:r1', (event) => console.log(event.detail.payload));
+ * await spoke.ready('chat.msg:r1');
+ * ```
+ */
+export declare function createWebSocketClientEventTarget<TEvent extends TypedEvent = AnyEvent>(url: OrAsked<string | URL>, options?: WebSocketClientOptions): NativeTarget<TEvent>;
+/** Makes a spoke over a WebSocket of yours, open or connecting: it is not reconnected, and never closed by us. */
+export declare function createWebSocketClientEventTarget<TEvent extends TypedEvent = AnyEvent>(socket: WebSocketLike, options?: WebSocketObjectOptions): NativeTarget<TEvent>;
+
+// Not exported, named by the declarations above:
+
+type WebSocketEventName = 'open' | 'message' | 'close' | 'error';
+
+// ==== @alkdev/pubsub-native/event-target-websocket-server =========================================================================
+
+export { Admission }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Admitted }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Authorize }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Grants }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { PeerInfo }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { BackplaneTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export interface ConnectionOptions {
+    /** The request that the WebSocket was made of: what `authorize.connect` and `connection.headers` know of the peer. */
+    readonly request?: ForeignRequest;
+    /** `host:port` of the peer. Default: that of the request's socket, where it has one. */
+    readonly remoteAddress?: string;
+}
+
+/** What is needed of an `http.IncomingMessage` or of a `Request`. */
+export interface ForeignRequest {
+    readonly url?: string | undefined;
+    readonly headers: object;
+}
+
+/**
+ * A WebSocket of any library: the standard interface (`ws`, Deno, undici), or `send` and `close` alone (Bun, Hono), whose messages are then
+ * fed by hand.
+ */
+export interface ForeignWebSocket {
+    send(data: string): unknown;
+    close(code?: number, reason?: string): unknown;
+}
+
+/** How a WebSocket without handlers of its own is fed; of no effect for others. */
+export interface WebSocketFeed {
+    /** A message came: a string or its bytes. */
+    message(data: unknown): void;
+    /** The socket has closed. */
+    close(code?: number, reason?: string): void;
+}
+
+export { Connection }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubLimits }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { DisconnectionDetail }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubCallbacks }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubEventTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubLifeCycleEvents }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { NativeAddress }; // see @alkdev/pubsub-native/event-target-iroh-hub
 /** A hub's place at a server. */
 export interface Attachment extends Disposable {
     /** Takes no further upgrades of this server; connections stay. Twice is once. */
@@ -1199,9 +1425,9 @@ export interface FaultProxyStats {
     readonly discarded: number;
 }
 
-export { HubLimits }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { HubOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { HubEventTarget }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { HubLimits }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubEventTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
 /**
  * Makes a network without nodes.
  *
@@ -1253,27 +1479,28 @@ export interface NetworkOptions {
     readonly seed?: number;
 }
 
-export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-redis
-export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-redis
+export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-spoke
+export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-iroh-spoke
 // ==== @alkdev/pubsub-native/hub ===================================================================================================
 
-export { Admission }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { Admitted }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { Authorize }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { Grants }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { PeerInfo }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { BackplaneTarget }; // see @alkdev/pubsub-native/event-target-process
+export { Admission }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Admitted }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Authorize }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Grants }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { PeerInfo }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { BackplaneTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { ConnectionOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { ForeignRequest }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { ForeignWebSocket }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { WebSocketFeed }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { Connection }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { HubLimits }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { HubOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { DisconnectionDetail }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { HubCallbacks }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { HubEventTarget }; // see @alkdev/pubsub-native/event-target-websocket-server
-export { HubLifeCycleEvents }; // see @alkdev/pubsub-native/event-target-websocket-server
+export { Connection }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubLimits }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { DisconnectionDetail }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubCallbacks }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubEventTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { HubLifeCycleEvents }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { IrohOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Attachment }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { AttachOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { UpgradeOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
@@ -1284,6 +1511,8 @@ export { WebSocketOptions }; // see @alkdev/pubsub-native/event-target-websocket
 export interface CreateHubOptions<TEvent extends TypedEvent = AnyEvent> extends HubOptions<TEvent> {
     /** WebSocket connections: where the hub listens for them, and whom it lets in. */
     readonly websocket?: WebSocketOptions;
+    /** Iroh connections: the endpoint where they come in. */
+    readonly iroh?: IrohOptions;
 }
 
 /**

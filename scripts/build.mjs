@@ -21,8 +21,8 @@ const platformNames = {
   'aarch64-pc-windows-msvc': 'win32-arm64-msvc',
 };
 
-/** Time of a first build on two cores, measured; only said, nothing depends on it. */
-const firstBuild = { debug: 'about 1 minute', release: 'about 3 minutes' };
+/** Time of a first build on two cores, debug measured on a busy machine; only said, nothing depends on it. */
+const firstBuild = { debug: 'about 4 minutes', release: 'several minutes' };
 
 /** @param {{ release?: boolean, only?: 'addon' | 'ts' }} [options] */
 export function build({ release = false, only } = {}) {

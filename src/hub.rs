@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -53,8 +54,33 @@ impl Drop for HubShared {
     }
 }
 
-/// Begins to make links for a hub: listens, or waits in a network.
-pub(crate) type Start = Box<dyn FnOnce(&Hub, &Arc<OnceLock<Address>>)>;
+/// Begins to make links for a hub: listens, or waits in a network; says so when it does.
+pub(crate) type Start = Box<dyn FnOnce(&Hub, &Opening)>;
+
+/// What several transports of one hub wait for together.
+#[derive(Clone)]
+pub(crate) struct Opening {
+    address: Arc<OnceLock<Address>>,
+    left: Arc<AtomicUsize>,
+    is_shared: bool,
+}
+
+impl Opening {
+    /// Several transports wait.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// One transport can be reached, at an address if it has one; with the last the hub is open. The first address is the hub's.
+    pub(crate) fn bound(&self, hub: &Hub, address: Option<Address>) {
+        if let Some(address) = address {
+            self.address.get_or_init(|| address);
+        }
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            hub.announce_open();
+        }
+    }
+}
 
 /// A hub. What makes its links is added by the file of each transport.
 #[napi]
@@ -118,7 +144,9 @@ impl NativeHub {
         if starts.is_empty() {
             hub.announce_open();
         }
-        starts.into_iter().for_each(|start| start(hub, address));
+        let (left, is_shared) = (Arc::new(AtomicUsize::new(starts.len())), starts.len() > 1);
+        let opening = Opening { address: Arc::clone(address), left, is_shared };
+        starts.into_iter().for_each(|start| start(hub, &opening));
     }
 
     /// Publishes to every subscriber.

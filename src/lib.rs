@@ -10,6 +10,10 @@ mod error;
 mod heap;
 mod hub;
 mod inbox;
+#[cfg(feature = "iroh")]
+mod iroh;
+#[cfg(feature = "iroh")]
+mod iroh_connection;
 mod memory;
 mod notice;
 mod port;

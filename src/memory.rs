@@ -91,7 +91,7 @@ impl NativeHub {
     #[napi(catch_unwind)]
     pub fn join_memory(&self, network: &NativeMemoryNetwork, name: String) {
         let network = network.network.clone();
-        self.add_start(Box::new(move |hub, address| {
+        self.add_start(Box::new(move |hub, opening| {
             let listening = network.listen(&name, hub.config().limits.clone(), Arc::new(hub.clone()));
             // The name is the hub's as long as this task is.
             let waiting = runtime::handle().spawn(async move {
@@ -99,8 +99,7 @@ impl NativeHub {
                 pending::<()>().await;
             });
             hub.own(waiting.abort_handle());
-            address.get_or_init(|| Address { url: format!("memory://{name}"), host: name, port: 0 });
-            hub.announce_open();
+            opening.bound(hub, Some(Address { url: format!("memory://{name}"), host: name, port: 0 }));
         }));
     }
 }

@@ -2,6 +2,7 @@
 
 use alkpubsub_engine::delivery::{Direction, Failure, Gap, GapCause, Notice};
 use alkpubsub_engine::link::Peer;
+use alkpubsub_engine::model::Error;
 use serde_json::{Value, json};
 
 use crate::error::code;
@@ -57,6 +58,11 @@ pub(crate) fn to_json(notice: Notice) -> Value {
         // A notice that this table does not know yet.
         other => json!({ "kind": "error", "code": "ERR_INTERNAL", "message": format!("unknown notice {other:?}") }),
     }
+}
+
+/// An error of the engine as notices tell it.
+pub(crate) fn failure_of(error: &Error) -> Failure {
+    Failure { kind: error.kind(), message: error.to_string() }
 }
 
 fn failure(failure: &Failure) -> Value {

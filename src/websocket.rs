@@ -1,15 +1,14 @@
 //! WebSocket in the addon: where a hub listens, what a spoke dials. Convert, call, convert.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use alkpubsub_engine::delivery::Failure;
 use alkpubsub_engine::hub::Hub;
-use alkpubsub_engine::model::Error;
 use alkpubsub_engine::transport::websocket::{self, ListenConfig, WebSocketConnector};
 use napi_derive::napi;
 
 use crate::convert::{ClientOptions, ListenOptions, SpokeOptions};
-use crate::hub::{Address, NativeHub};
+use crate::hub::{Address, NativeHub, Opening};
+use crate::notice::failure_of;
 use crate::runtime;
 use crate::spoke::NativeSpoke;
 
@@ -19,8 +18,8 @@ impl NativeHub {
     #[napi(catch_unwind)]
     pub fn listen_web_socket(&self, options: ListenOptions) {
         let config = options.listen_config(self.config());
-        self.add_start(Box::new(move |hub, address| {
-            let serving = runtime::handle().spawn(serve(config, hub.clone(), Arc::clone(address)));
+        self.add_start(Box::new(move |hub, opening| {
+            let serving = runtime::handle().spawn(serve(config, hub.clone(), opening.clone()));
             hub.own(serving.abort_handle());
         }));
     }
@@ -35,17 +34,13 @@ pub(crate) fn web_socket_spoke(options: SpokeOptions, client: ClientOptions) -> 
 }
 
 /// Binds and accepts; a hub that cannot bind is closed with the reason.
-async fn serve(config: ListenConfig, hub: Hub, address: Arc<OnceLock<Address>>) {
+async fn serve(config: ListenConfig, hub: Hub, opening: Opening) {
     let bound = match websocket::bind(config).await {
         Ok(bound) => bound,
-        Err(error) => return hub.fail(failure(&error)),
+        Err(error) => return hub.fail(failure_of(&error)),
     };
     let socket = bound.address();
-    address.get_or_init(|| Address { host: socket.ip().to_string(), port: socket.port(), url: bound.url() });
-    hub.announce_open();
+    let address = Address { host: socket.ip().to_string(), port: socket.port(), url: bound.url() };
+    opening.bound(&hub, Some(address));
     bound.serve(Arc::new(hub)).await;
-}
-
-fn failure(error: &Error) -> Failure {
-    Failure { kind: error.kind(), message: error.to_string() }
 }

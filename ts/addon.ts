@@ -7,11 +7,14 @@ import type {
   NativeBusPort,
   NativeClientOptions,
   NativeDoor,
+  NativeEndpoint,
+  NativeEndpointOptions,
   NativeHubOptions,
   NativeHubPort,
   NativeListenOptions,
   NativeNetwork,
   NativeRedisOptions,
+  NativeOutcome,
   NativeSpokeOptions,
   NativeSpokePort,
 } from './port.js';
@@ -20,13 +23,25 @@ import type {
 export interface NativeHub extends NativeHubPort, NativeDoor {
   listenWebSocket(options: NativeListenOptions): void;
   joinMemory(network: NativeNetwork, name: string): void;
+  acceptIroh(endpoint: NativeEndpoint, alpn: string | undefined, anyone: boolean): void;
 }
 
 export interface Binding {
   readonly NativeHub: new (options: NativeHubOptions) => NativeHub;
+  readonly NativeEndpoint: new (
+    options: NativeEndpointOptions,
+    onDone: (outcome: NativeOutcome) => void,
+  ) => NativeEndpoint;
   readonly NativeMemoryNetwork: new (seed: number) => NativeNetwork;
   processBus(name: string, options: NativeBusOptions): NativeBusPort;
   redisTarget(options: NativeSpokeOptions, redis: NativeRedisOptions): NativeSpokePort;
+  endpointId(text: string): string;
+  irohSpoke(
+    options: NativeSpokeOptions,
+    endpoint: NativeEndpoint,
+    hubId: string,
+    alpn: string | undefined,
+  ): NativeSpokePort;
   webSocketSpoke(options: NativeSpokeOptions, client: NativeClientOptions): NativeSpokePort;
   memorySpoke(options: NativeSpokeOptions, network: NativeNetwork, name: string, hubName: string): NativeSpokePort;
 }

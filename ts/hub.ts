@@ -2,6 +2,7 @@
 // Does not know how a hub behaves (hub-target.ts, engine/src/hub.rs).
 
 import { type HubOptions, hubOptionNames, prepareHub } from './hub-options.js';
+import { type IrohOptions, readIroh } from './iroh-options.js';
 import { checkNames } from './options.js';
 import type { AnyEvent, TypedEvent } from './types.js';
 import { type WebSocketHubEventTarget, WebSocketHubTarget } from './websocket-hub.js';
@@ -13,6 +14,7 @@ export type { ConnectionOptions, ForeignRequest, ForeignWebSocket, WebSocketFeed
 export type { Connection } from './connection.js';
 export type { HubLimits, HubOptions } from './hub-options.js';
 export type { DisconnectionDetail, HubCallbacks, HubEventTarget, HubLifeCycleEvents } from './hub-target.js';
+export type { IrohOptions } from './iroh-options.js';
 export type { Attachment, AttachOptions, UpgradeOptions } from './upgrades.js';
 export type { WebSocketHubEventTarget } from './websocket-hub.js';
 export type { ListenOptions, ServerTlsOptions, WebSocketOptions } from './websocket-options.js';
@@ -20,6 +22,8 @@ export type { ListenOptions, ServerTlsOptions, WebSocketOptions } from './websoc
 export interface CreateHubOptions<TEvent extends TypedEvent = AnyEvent> extends HubOptions<TEvent> {
   /** WebSocket connections: where the hub listens for them, and whom it lets in. */
   readonly websocket?: WebSocketOptions;
+  /** Iroh connections: the endpoint where they come in. */
+  readonly iroh?: IrohOptions;
 }
 
 /**
@@ -33,12 +37,14 @@ export interface CreateHubOptions<TEvent extends TypedEvent = AnyEvent> extends 
 export function createHub<TEvent extends TypedEvent = AnyEvent>(
   options: CreateHubOptions<TEvent> = {},
 ): WebSocketHubEventTarget<TEvent> {
-  checkNames(options, [...hubOptionNames, 'websocket']);
-  const { websocket = {}, ...common } = options;
+  checkNames(options, [...hubOptionNames, 'websocket', 'iroh']);
+  const { websocket = {}, iroh, ...common } = options;
   checkNames(websocket, webSocketOptionNames, 'websocket');
   const listen = readListenOptions(websocket);
   const door = readDoor(websocket);
+  const addIroh = iroh === undefined ? undefined : readIroh(iroh);
   const { hub, callbacks, settings } = prepareHub(common);
   if (listen !== undefined) hub.listenWebSocket(listen);
+  addIroh?.(hub);
   return new WebSocketHubTarget(hub, callbacks, { ...settings, door });
 }

@@ -318,3 +318,70 @@ export interface NativeSpokeOptions extends NativeLimits {
   readonly helloTimeoutMs?: number;
   readonly queueMaxAgeMs?: number;
 }
+
+/** What came of something that took time: nothing, or an error. */
+export interface NativeOutcome {
+  readonly code?: string | null;
+  readonly message?: string | null;
+}
+
+export interface NativeRelay {
+  readonly url: string;
+  readonly token?: string;
+}
+
+export interface NativeEndpointOptions {
+  readonly secretKey?: Uint8Array;
+  readonly keyFile?: string;
+  readonly bind: readonly string[];
+  readonly relays: 'none' | 'default' | 'own';
+  readonly ownRelays: readonly NativeRelay[];
+  readonly relayRoots?: string;
+  readonly idleTimeoutMs?: number;
+}
+
+/** An endpoint of Iroh. Errors that it throws begin with their code and a colon. */
+export interface NativeEndpoint {
+  id(): string;
+  sockets(): string[];
+  addresses(): { readonly sockets: string[]; readonly relays: string[] };
+  addAddress(id: string, sockets: readonly string[], relays: readonly string[]): void;
+  setAccess(allow: readonly string[] | undefined, deny: readonly string[]): void;
+  connect(id: string, alpn: string, onDone: OnDone): NativeOperation;
+  arrivals(alpns: readonly string[]): NativeArrivals;
+  close(onDone: (outcome: NativeOutcome) => void): void;
+}
+
+type OnDone = (outcome: NativeOutcome) => void;
+
+/** Something under way. What it brought is taken once, when `onDone` was called without an error. */
+export interface NativeOperation {
+  cancel(): void;
+  takeBytes(): Uint8Array | null;
+  takeConnection(): NativeConnection | null;
+  takeStreams(): NativeStreams | null;
+  takeEnd(): { readonly code?: number | null; readonly reason: string } | null;
+}
+
+export interface NativeArrivals {
+  next(onDone: OnDone): NativeOperation;
+}
+
+export interface NativeConnection {
+  remoteId(): string;
+  alpn(): string;
+  openBi(onDone: OnDone): NativeOperation;
+  acceptBi(onDone: OnDone): NativeOperation;
+  sendDatagram(bytes: Uint8Array, onDone: OnDone): NativeOperation;
+  readDatagram(onDone: OnDone): NativeOperation;
+  close(code: number, reason: string): void;
+  closed(onDone: OnDone): NativeOperation;
+}
+
+export interface NativeStreams {
+  writeAll(bytes: Uint8Array, onDone: OnDone): NativeOperation;
+  finish(onDone: OnDone): NativeOperation;
+  readExact(count: number, onDone: OnDone): NativeOperation;
+  read(max: number, onDone: OnDone): NativeOperation;
+  readToEnd(max: number, onDone: OnDone): NativeOperation;
+}

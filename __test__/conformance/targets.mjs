@@ -23,6 +23,27 @@ export const columns = [
     capabilities: { ...transport, echo: 'both' },
   },
   {
+    title: 'Iroh, direct',
+    what: 'two spokes at a relaying hub, with and without echo; hub and spoke, both ways; the target of one connection',
+    suites: [
+      'two Iroh spokes at a relaying hub',
+      'two Iroh spokes with echo',
+      'an Iroh spoke towards its hub',
+      'an Iroh hub towards its spoke',
+      'the target of one Iroh connection and its spoke',
+    ],
+    capabilities: { ...transport, echo: 'both' },
+  },
+  {
+    title: 'one hub, Iroh and WebSocket',
+    what: 'an Iroh spoke and a WebSocket spoke of the same relaying hub, both ways',
+    suites: [
+      'an Iroh spoke towards a WebSocket spoke of the same hub',
+      'a WebSocket spoke towards an Iroh spoke of the same hub',
+    ],
+    capabilities: transport,
+  },
+  {
     title: 'native hub, browser spoke',
     what: 'two spokes of a page in Chromium at a relaying hub',
     suites: ['two spokes in Chromium at a relaying native hub'],

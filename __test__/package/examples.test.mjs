@@ -17,6 +17,7 @@ const pages = {
   'docs/schemas.md': true,
   'docs/errors.md': true,
   'docs/protocol.md': true,
+  'docs/iroh.md': true,
   'docs/workers.md': false,
   'docs/backplane.md': true,
   'README.md': false,

@@ -8,7 +8,7 @@ import { inEachRuntime } from './runtimes.mjs';
 let installed;
 
 before(() => {
-  const names = ['smoke.mjs', 'network.mjs', 'fault-proxy.mjs', 'threads.mjs', 'threads-worker.mjs'];
+  const names = ['smoke.mjs', 'iroh.mjs', 'network.mjs', 'fault-proxy.mjs', 'threads.mjs', 'threads-worker.mjs'];
   installed = install(names.map((name) => new URL(name, import.meta.url)));
 });
 
@@ -25,6 +25,12 @@ inEachRuntime('hub and spoke', permissions, async (start) => {
     spoke: 'closed',
     hub: 'closed',
   });
+});
+
+inEachRuntime('hub and spoke over Iroh', permissions, async (start) => {
+  const payload = { text: 'gr\u00fc\u00df dich \u{1f600}' };
+  const identity = true;
+  await prints(start, 'iroh.mjs', { heard: [payload, payload], identity, refused: 'ERR_FORBIDDEN', kept: true });
 });
 
 inEachRuntime('a network with a cut', permissions, (start) =>

@@ -33,4 +33,6 @@ pub mod trace {
     pub const BUS: &str = "alkpubsub::bus";
     /// Who meets whom within the process.
     pub const PROCESS: &str = "alkpubsub::process";
+    /// Iroh connections, from their handshakes to their ends.
+    pub const IROH: &str = "alkpubsub::iroh";
 }

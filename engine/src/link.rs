@@ -27,6 +27,10 @@ pub struct Link {
     pub framing: Framing,
     /// What is known of the peer.
     pub peer: Peer,
+    /// What the handshake said of the peer: native, plain, or nothing.
+    pub is_native: Option<bool>,
+    /// What this link can do besides, for the hello.
+    pub features: &'static [&'static str],
 }
 
 impl std::fmt::Debug for Link {

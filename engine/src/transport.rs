@@ -2,6 +2,8 @@
 
 #[cfg(feature = "websocket")]
 pub mod carried;
+#[cfg(feature = "iroh")]
+pub mod iroh;
 #[cfg(feature = "memory")]
 pub mod memory;
 #[cfg(feature = "process")]

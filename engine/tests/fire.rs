@@ -1125,6 +1125,8 @@ async fn a_defect_in_one_connection_ends_it_and_nothing_else() {
                 writer: Box::new(Defect { in_reading }),
                 framing: Framing::Length,
                 peer: Peer { transport: "memory", ..Peer::default() },
+                is_native: None,
+                features: &[],
             };
             assert!(net.hub.add(link));
             let (key, _) = net.app.connection(2).await;

@@ -147,6 +147,7 @@ fn is_allowed(type_: &str, payload: Option<&Payload<'_>>, control: &Control) {
                 && read.texts("topics") == Some(topics)
         }
         Control::Ping { t } => type_ == "__ping" && read.get("t") == Some(t) && t.len() <= MAX_T,
+        Control::Credit { bytes } => type_ == "__credit" && read.natural("bytes") == Some(*bytes),
         Control::Pong { .. } => false,
     };
     assert!(is_right, "{type_} {:?} was read as {control:?}", read.text);

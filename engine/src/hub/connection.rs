@@ -152,6 +152,8 @@ pub(super) struct Connection {
     pub(super) stage: Stage,
     pub(super) reader: Option<AbortHandle>,
     pub(super) is_native: bool,
+    /// What the link can do besides, for our hello.
+    pub(super) features: &'static [&'static str],
     /// The peer answers `__ping`.
     pub(super) answers_pings: bool,
     pub(super) is_blocked: bool,
@@ -188,6 +190,7 @@ impl Connection {
             stage: Stage::Waiting(link.reader),
             reader: None,
             is_native: false,
+            features: link.features,
             answers_pings: false,
             is_blocked: false,
             needs_flush: false,

@@ -42,8 +42,12 @@ pub enum ErrorKind {
     NotIdentified,
     /// The hub refused for lack of permission.
     Forbidden,
+    /// A text that names no Iroh endpoint.
+    InvalidId,
     /// A limit of the hub was reached.
     Limit,
+    /// A stream ended before everything that was asked for had come.
+    StreamEnded,
     /// The hub refused for another reason.
     Refused,
     /// The system has no descriptors left.
@@ -73,7 +77,9 @@ impl ErrorKind {
         Self::NotSubscribed,
         Self::NotIdentified,
         Self::Forbidden,
+        Self::InvalidId,
         Self::Limit,
+        Self::StreamEnded,
         Self::Refused,
         Self::OutOfDescriptors,
         Self::Internal,

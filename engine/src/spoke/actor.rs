@@ -105,14 +105,14 @@ impl SpokeActor {
             let cause = match self.connect().await {
                 Err(over) => return over,
                 Ok(Ok(link)) => match self.hold(link).await {
-                    Ok(cause) => cause,
+                    // A link that was never admitted is an attempt that failed.
+                    Ok(lost) if !self.may_retry() => return Over { reason: lost.reason, error: Some(lost.failure) },
+                    Ok(lost) => lost,
                     Err(over) => return over,
                 },
                 Ok(Err(failed)) => {
                     let failure = failure_of(&failed.error);
-                    let may_retry =
-                        self.was_open || self.shared.config.reconnect.as_ref().is_some_and(|policy| policy.initial);
-                    if failed.is_terminal || self.is_unidentified_again(failure.kind) || !may_retry {
+                    if failed.is_terminal || self.is_unidentified_again(failure.kind) || !self.may_retry() {
                         return Over::failed(CloseCode::ABNORMAL, failure);
                     }
                     Lost {
@@ -126,6 +126,10 @@ impl SpokeActor {
                 return over;
             }
         }
+    }
+
+    fn may_retry(&self) -> bool {
+        self.was_open || self.shared.config.reconnect.as_ref().is_some_and(|policy| policy.initial)
     }
 
     // ---- Between links ---------------------------------------------------------------------------------------------------------

@@ -57,7 +57,11 @@ impl SessionEnd {
     pub(super) fn message(&self) -> String {
         let CloseReason { code, reason } = &self.reason;
         match *code {
-            _ if self.kind == ErrorKind::NoHello => reason.clone(),
+            _ if self.kind == ErrorKind::NoHello
+                || *code == CloseCode::TIMED_OUT && self.kind == ErrorKind::TimedOut =>
+            {
+                reason.clone()
+            }
             CloseCode::ABNORMAL => format!("connection lost: {reason}"),
             _ if reason.is_empty() => format!("the hub closed the connection with code {}", code.0),
             _ => format!("the hub closed the connection with code {}: {reason}", code.0),
@@ -116,13 +120,16 @@ impl<'a> Session<'a> {
         let now = Instant::now();
         let config = &spoke.shared.config;
         let phase = match config.peer {
-            PeerKind::Auto | PeerKind::Native => Phase::Unknown,
-            PeerKind::Plain => Phase::Plain,
             PeerKind::Bus => Phase::Native,
+            PeerKind::Plain => Phase::Plain,
+            PeerKind::Auto | PeerKind::Native if link.is_native == Some(false) => Phase::Plain,
+            PeerKind::Auto | PeerKind::Native => Phase::Unknown,
         };
+        // A hub that is known to be native is waited for as long as any handshake: it may be asking its application.
+        let patience = if link.is_native.is_some() { config.limits.handshake } else { config.hello_timeout };
         Self {
             phase,
-            hello_deadline: (phase == Phase::Unknown).then(|| now + config.hello_timeout),
+            hello_deadline: (phase == Phase::Unknown).then(|| now + patience),
             next_heartbeat: now + config.limits.heartbeat / 4,
             spoke,
             link,
@@ -176,7 +183,8 @@ impl<'a> Session<'a> {
     /// Hello, a ping right behind it, and every topic; nothing waits for an answer.
     fn greet(&mut self) {
         if self.phase == Phase::Unknown {
-            self.say(|text| control::write_hello(text, Role::Spoke, &["ping"]));
+            let features = [&["ping"], self.link.features].concat();
+            self.say(|text| control::write_hello(text, Role::Spoke, &features));
             self.ping();
         } else if !self.is_bus() {
             self.admit();
@@ -375,7 +383,7 @@ impl<'a> Session<'a> {
         let now = Instant::now();
         if self.hello_deadline.is_some_and(|deadline| now >= deadline) {
             self.is_silent = self.link.framing.has_control_frames();
-            self.take_for_plain();
+            self.give_up_on_hello();
         }
         if now >= self.next_heartbeat {
             self.heartbeat(now);
@@ -389,6 +397,17 @@ impl<'a> Session<'a> {
         let complaints = self.complaints.take_due(now, COMPLAINT_INTERVAL);
         self.complain(complaints);
         self.spoke.tell_due_errors();
+    }
+
+    /// No hello came in time. A hub that is known to be native may still come to it at the next attempt.
+    fn give_up_on_hello(&mut self) {
+        if self.link.is_native == Some(true) {
+            let limit = self.spoke.shared.config.limits.handshake.as_millis();
+            let reason = CloseReason::new(CloseCode::TIMED_OUT, format!("no hello of the hub within {limit} ms"));
+            self.end = Some((reason, ErrorKind::TimedOut));
+        } else {
+            self.take_for_plain();
+        }
     }
 
     fn heartbeat(&mut self, now: Instant) {

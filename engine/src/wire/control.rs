@@ -27,6 +27,8 @@ pub enum Control {
     Ping { t: Box<str> },
     /// Its answer, with what the ping carried if that was a number.
     Pong { t: Option<u64> },
+    /// The receiver of this may send so many bytes more.
+    Credit { bytes: u64 },
 }
 
 impl Control {
@@ -39,7 +41,7 @@ impl Control {
             Self::Refused { topic, code, reason, .. } => topic.len() + code.len() + reason.len(),
             Self::Gap { topics, .. } => topics.iter().map(|topic| topic.len() + size_of::<Box<str>>()).sum(),
             Self::Ping { t } => t.len(),
-            Self::Pong { .. } => 0,
+            Self::Pong { .. } | Self::Credit { .. } => 0,
         }
     }
 }
@@ -77,6 +79,11 @@ struct GapPayload {
     from: u64,
     to: u64,
     topics: Vec<Box<str>>,
+}
+
+#[derive(Deserialize)]
+struct CreditPayload {
+    bytes: u64,
 }
 
 #[derive(Deserialize)]
@@ -123,6 +130,10 @@ pub fn decode(type_: &str, payload: &str) -> Option<Control> {
             (t.get().len() <= 32).then(|| Control::Ping { t: t.get().into() })
         }
         "__pong" => Some(Control::Pong { t: carried_by(payload) }),
+        "__credit" => {
+            let CreditPayload { bytes } = serde_json::from_str(payload).ok()?;
+            Some(Control::Credit { bytes })
+        }
         _ => None,
     }
 }
@@ -243,6 +254,11 @@ pub fn write_pong(out: &mut String, t: &str) {
     out.push_str("}}");
 }
 
+/// Appends a `__credit`.
+pub fn write_credit(out: &mut String, bytes: u64) {
+    out.push_str(&format!("{{\"type\":\"__credit\",\"id\":\"\",\"payload\":{{\"bytes\":{bytes}}}}}"));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,6 +306,9 @@ mod tests {
         out.clear();
         write_pong(&mut out, "\"x\"");
         assert_eq!(reread(&out), Some(Control::Pong { t: None }));
+        out.clear();
+        write_credit(&mut out, 65_536);
+        assert_eq!(reread(&out), Some(Control::Credit { bytes: 65_536 }));
     }
 
     #[test]
@@ -310,6 +329,10 @@ mod tests {
             ("__subscribe", r#"{"topic":"a:b","n":1.5}"#),
             ("__unsubscribe", "null"),
             ("__hello", r#"{"version":"1"}"#),
+            ("__credit", r#"{"bytes":-1}"#),
+            ("__credit", r#"{"bytes":1.5}"#),
+            ("__credit", r#"{"bytes":"1"}"#),
+            ("__credit", "[1]"),
             ("__what", "{}"),
         ] {
             assert_eq!(decode(type_, payload), None, "{type_} {payload}");

@@ -40,8 +40,8 @@ impl HubActor {
             Control::Hello { features, .. } => self.hello(slot, features),
             Control::Ping { t } => self.reply_text(slot, |text| control::write_pong(text, t)),
             Control::Pong { .. } => {}
-            // Only a hub may say these.
-            Control::Subscribed { .. } | Control::Refused { .. } | Control::Gap { .. } => {
+            // Only a hub may say these; credit, where it means something, was taken by the link.
+            Control::Subscribed { .. } | Control::Refused { .. } | Control::Gap { .. } | Control::Credit { .. } => {
                 count(&self.shared.counters.ignored_controls, 1);
             }
         }
@@ -79,7 +79,8 @@ impl HubActor {
         connection.answers_pings = features.iter().any(|feature| feature == "ping");
         debug!(target: trace::HUB, connection = connection.serial, "native");
         self.shared.delivery.notice(Notice::Hello { connection: connection.key.to_bits() });
-        self.reply_text(slot, |text| control::write_hello(text, Role::Hub, &["ping"]));
+        let features = [&["ping"], connection.features].concat();
+        self.reply_text(slot, |text| control::write_hello(text, Role::Hub, &features));
     }
 
     pub(super) fn reply_text(&mut self, slot: usize, write: impl FnOnce(&mut String)) {

@@ -103,8 +103,8 @@ impl Session<'_> {
             Control::Gap { from, to, topics } => self.on_upstream_gap(from, to, topics),
             Control::Ping { t } => self.answer(|session| session.say(|text| control::write_pong(text, &t))),
             Control::Pong { t } => self.prove(t.unwrap_or_default()),
-            // Only a spoke may say these.
-            Control::Subscribe { .. } | Control::Unsubscribe { .. } => {
+            // Only a spoke may say these; credit, where it means something, was taken by the link.
+            Control::Subscribe { .. } | Control::Unsubscribe { .. } | Control::Credit { .. } => {
                 count(&self.spoke.shared.counters.ignored_controls, 1);
             }
         }
@@ -214,7 +214,8 @@ impl Session<'_> {
         if let Ok(received) = data.try_into().map(u64::from_be_bytes) {
             self.prove(received);
         }
-        if self.phase == Phase::Unknown && self.spoke.shared.config.peer != PeerKind::Native {
+        let may_be_plain = self.spoke.shared.config.peer != PeerKind::Native && self.link.is_native.is_none();
+        if self.phase == Phase::Unknown && may_be_plain {
             self.take_for_plain();
         }
     }
@@ -256,8 +257,9 @@ impl Session<'_> {
             return;
         }
         self.hello_deadline = None;
-        if self.spoke.shared.config.peer == PeerKind::Native {
-            let reason = CloseReason::new(CloseCode::PROTOCOL, "the hub did not say hello, and peer is \"native\"");
+        if self.spoke.shared.config.peer == PeerKind::Native || self.link.is_native == Some(true) {
+            let why = "the hub did not say hello, and peer is \"native\" or its handshake promised one";
+            let reason = CloseReason::new(CloseCode::PROTOCOL, why);
             self.write_last_frame(&reason);
             self.end = Some((reason, ErrorKind::NoHello));
             return;

@@ -27,6 +27,8 @@ pub(super) fn end(incoming: Arc<Pipe>, outgoing: Arc<Pipe>, limits: &Limits, pee
         writer: Box::new(MemoryWriter { end }),
         framing: Framing::Length,
         peer,
+        is_native: None,
+        features: &[],
     }
 }
 

@@ -71,6 +71,8 @@ async fn dial(config: &RedisConfig, to: &Destination) -> Result<Link, ConnectErr
         reader: Box::new(Reader::new(Arc::clone(&wire))),
         writer: Box::new(Writer::new(wire)),
         framing: Framing::Length,
+        is_native: None,
+        features: &[],
         peer,
     })
 }

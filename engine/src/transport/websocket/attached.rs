@@ -102,7 +102,8 @@ impl Doorway {
             let denial = match timeout(handshake, server.acceptor.authorize(peer.clone())).await {
                 Ok(Ok(admission)) => {
                     let framing = MessageWriter::FRAMING;
-                    let link = Link { reader: Box::new(reader), writer: Box::new(writer), framing, peer };
+                    let (reader, writer) = (Box::new(reader), Box::new(writer));
+                    let link = Link { reader, writer, framing, peer, is_native: None, features: &[] };
                     server.acceptor.take(link, admission);
                     return;
                 }

@@ -98,6 +98,8 @@ where
         writer: Box::new(StreamWriter::new(write)),
         framing,
         peer,
+        is_native: None,
+        features: &[],
     }
 }
 

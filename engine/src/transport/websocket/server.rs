@@ -253,6 +253,8 @@ impl Server {
             writer: Box::new(StreamWriter::new(write)),
             framing,
             peer,
+            is_native: None,
+            features: &[],
         };
         self.acceptor.take(link, admission);
     }

@@ -1,0 +1,47 @@
+// Compiled, never run: the types of Iroh endpoints, hubs and spokes.
+import type { EventsOf, NativeTarget } from '@alkdev/pubsub-native';
+import { createIrohHubEventTarget, type HubEventTarget } from '@alkdev/pubsub-native/event-target-iroh-hub';
+import { createIrohSpokeEventTarget } from '@alkdev/pubsub-native/event-target-iroh-spoke';
+import { createHub } from '@alkdev/pubsub-native/hub';
+import { type Connection, Endpoint, parseNodeId } from '@alkdev/pubsub-native/iroh';
+
+type Events = EventsOf<{ 'chat.msg': { n: number } }>;
+
+export async function endpoints(): Promise<string> {
+  const endpoint: Endpoint = await Endpoint.create();
+  await Endpoint.createWithOptions({
+    bind: ['0.0.0.0:0', '[::]:0'],
+    relays: [{ url: 'https://relay.example', token: 't' }],
+  });
+  // @ts-expect-error: no such word
+  await Endpoint.createWithOptions({ relays: 'public' });
+  // @ts-expect-error: endpoints are made by create
+  new Endpoint();
+  endpoint.setAccess({ allow: [parseNodeId('x')], deny: [] });
+  return endpoint.nodeId();
+}
+
+export async function targets(endpoint: Endpoint): Promise<void> {
+  const hub: HubEventTarget<Events> = await createIrohHubEventTarget<Events>({ endpoint, alpn: 'mine/1', relay: true });
+  const spoke: NativeTarget<Events> = await createIrohSpokeEventTarget<Events>({
+    endpoint,
+    hubNodeId: 'x',
+    reconnect: { initial: true },
+  });
+  spoke.addEventListener('chat.msg:r1', (event) => event.detail.payload.n.toFixed());
+  createHub<Events>({ iroh: { endpoint }, websocket: { listen: { port: 0 } } });
+  // @ts-expect-error: an endpoint is needed
+  await createIrohHubEventTarget({});
+  // @ts-expect-error: whose spoke?
+  await createIrohSpokeEventTarget({ endpoint });
+  await hub.close();
+}
+
+export async function connections(endpoint: Endpoint): Promise<Uint8Array> {
+  const connection: Connection = await endpoint.connect('x', 'mine/1', { timeoutMs: 1000 });
+  const { send, recv } = await connection.openBi({ signal: AbortSignal.timeout(1000) });
+  await send.writeAll(new Uint8Array(3));
+  // @ts-expect-error: bytes, not text
+  await send.writeAll('abc');
+  return recv.readExact(3);
+}

@@ -1,0 +1,33 @@
+//! Iroh: endpoints that are named by their keys, and links over one bidirectional QUIC stream between two of them, with length frames.
+//!
+//! Does not know topics. Nothing here contacts a server that nobody asked for: relays and address lookups are options. Invariants: every
+//! task of a link owns its endpoint, so no link dies because somebody forgot an object; the task that reads a stream never stops reading
+//! (`inflow.rs` says why).
+
+mod accept;
+mod access;
+mod connect;
+mod endpoint;
+mod id;
+mod inflow;
+mod key_file;
+mod link;
+mod outflow;
+mod raw;
+
+pub use accept::{AcceptConfig, Acceptance};
+pub use connect::{DialConfig, IrohConnector, Speaks};
+pub use endpoint::{EndpointConfig, IrohEndpoint, Relay, Relays};
+pub use id::{parse_id, parse_secret_key};
+pub use key_file::key_in_file;
+pub use raw::{Arrivals, IrohConnection, IrohRecv, IrohSend};
+
+/// The protocol of links to plain peers, and what is appended to it for native ones.
+pub const ALPN: &str = "alkpubsub/1";
+const HELLO_SUFFIX: &[u8] = b"+hello";
+
+/// Both names of a protocol, the native one first.
+fn alpns(alpn: &str) -> [Vec<u8>; 2] {
+    let plain = alpn.as_bytes().to_vec();
+    [[&plain, HELLO_SUFFIX].concat(), plain]
+}

@@ -1,0 +1,325 @@
+//! Iroh in the addon: endpoints, hubs that accept at them, spokes that dial through them. Convert, call, convert.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use alkpubsub_engine::hub::Hub;
+use alkpubsub_engine::model::{Error as EngineError, ErrorKind};
+use alkpubsub_engine::transport::iroh::{
+    ALPN, AcceptConfig, DialConfig, EndpointConfig, IrohConnector, IrohEndpoint, Relay, Relays, Speaks, key_in_file,
+    parse_id, parse_secret_key,
+};
+use napi::bindgen_prelude::{Buffer, Function};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{Env, Error, Result, Status};
+use napi_derive::napi;
+
+use crate::convert::SpokeOptions;
+use crate::error::code;
+use crate::hub::{Address, NativeHub};
+use crate::runtime::{self, EndsWithEnvironment, end_with_environment};
+use crate::spoke::NativeSpoke;
+
+/// A relay and what it wants to see.
+#[napi(object)]
+pub struct RelayOptions {
+    pub url: String,
+    pub token: Option<String>,
+}
+
+/// How to make an endpoint.
+#[napi(object)]
+pub struct EndpointOptions {
+    pub secret_key: Option<Buffer>,
+    pub key_file: Option<String>,
+    pub bind: Vec<String>,
+    /// `none`, `default` or `own`.
+    pub relays: String,
+    pub own_relays: Vec<RelayOptions>,
+    pub relay_roots: Option<String>,
+    pub idle_timeout_ms: Option<f64>,
+}
+
+/// Where an endpoint can be reached.
+#[napi(object)]
+pub struct EndpointAddresses {
+    pub sockets: Vec<String>,
+    pub relays: Vec<String>,
+}
+
+/// What came of something that took time: nothing, or an error.
+#[napi(object)]
+pub struct Outcome {
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+
+pub(crate) type Done = ThreadsafeFunction<Outcome, (), Outcome, Status, false, true, 0>;
+
+pub(crate) fn done(callback: Function<'_, Outcome, ()>) -> Result<Done> {
+    callback
+        .build_threadsafe_function::<Outcome>()
+        .weak::<true>()
+        .callee_handled::<false>()
+        .max_queue_size::<0>()
+        .build()
+}
+
+pub(crate) fn settle(done: &Done, result: std::result::Result<(), EngineError>) {
+    let (code, message) = result.err().map(|error| (code(error.kind()).to_owned(), error.to_string())).unzip();
+    // An environment that has ended waits for nothing.
+    let _status = done.call(Outcome { code, message }, ThreadsafeFunctionCallMode::NonBlocking);
+}
+
+enum Stage {
+    Unbound,
+    Bound(IrohEndpoint),
+    Closed,
+}
+
+struct EndpointShared {
+    stage: Mutex<Stage>,
+}
+
+impl EndpointShared {
+    fn endpoint(&self) -> Option<IrohEndpoint> {
+        match &*self.stage.lock().unwrap_or_else(PoisonError::into_inner) {
+            Stage::Bound(endpoint) => Some(endpoint.clone()),
+            _ => None,
+        }
+    }
+
+    /// Takes the endpoint that was bound; one that was closed meanwhile is given back.
+    fn put(&self, endpoint: IrohEndpoint) -> Option<IrohEndpoint> {
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*stage, Stage::Closed) {
+            return Some(endpoint);
+        }
+        *stage = Stage::Bound(endpoint);
+        None
+    }
+
+    fn take(&self) -> Option<IrohEndpoint> {
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *stage, Stage::Closed) {
+            Stage::Bound(endpoint) => Some(endpoint),
+            _ => None,
+        }
+    }
+}
+
+impl EndsWithEnvironment for EndpointShared {
+    fn environment_ends(&self) {
+        if let Some(endpoint) = self.take() {
+            runtime::handle().spawn(async move { endpoint.close().await });
+        }
+    }
+}
+
+/// An endpoint. The object may be collected: what it stands for lives until it is closed, or its environment ends.
+#[napi]
+pub struct NativeEndpoint {
+    shared: Arc<EndpointShared>,
+}
+
+#[napi]
+impl NativeEndpoint {
+    /// Begins to bind; `onDone` hears how that went.
+    #[napi(constructor, catch_unwind, ts_args_type = "options: EndpointOptions, onDone: (outcome: Outcome) => void")]
+    pub fn new(env: &Env, options: EndpointOptions, on_done: Function<'_, Outcome, ()>) -> Result<Self> {
+        let shared = Arc::new(EndpointShared { stage: Mutex::new(Stage::Unbound) });
+        let weak: std::sync::Weak<dyn EndsWithEnvironment> = Arc::downgrade(&shared) as _;
+        end_with_environment(env, weak)?;
+        let on_done = done(on_done)?;
+        runtime::handle().spawn(live(options, Arc::clone(&shared), on_done));
+        Ok(Self { shared })
+    }
+
+    /// 64 lower-case hex digits.
+    #[napi(catch_unwind)]
+    pub fn id(&self) -> Result<String> {
+        Ok(self.bound()?.id().to_string())
+    }
+
+    /// The addresses of its sockets.
+    #[napi(catch_unwind)]
+    pub fn sockets(&self) -> Result<Vec<String>> {
+        Ok(self.bound()?.sockets().iter().map(ToString::to_string).collect())
+    }
+
+    /// Where others reach it, as far as it knows.
+    #[napi(catch_unwind)]
+    pub fn addresses(&self) -> Result<EndpointAddresses> {
+        let address = self.bound()?.address();
+        Ok(EndpointAddresses {
+            sockets: address.ip_addrs().map(ToString::to_string).collect(),
+            relays: address.relay_urls().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// Where another endpoint is reached.
+    #[napi(catch_unwind)]
+    pub fn add_address(&self, id: String, sockets: Vec<String>, relays: Vec<String>) -> Result<()> {
+        let id = parse_id(&id).map_err(invalid)?;
+        let sockets = parse_all(&sockets, "an address such as 127.0.0.1:4433")?;
+        self.bound()?.add_address(id, sockets, parse_all(&relays, "the URL of a relay")?);
+        Ok(())
+    }
+
+    /// Nobody but `allow`, if it is given, and never `deny`.
+    #[napi(catch_unwind)]
+    pub fn set_access(&self, allow: Option<Vec<String>>, deny: Vec<String>) -> Result<()> {
+        let parse = |ids: Vec<String>| ids.iter().map(|id| parse_id(id).map_err(invalid)).collect::<Result<Vec<_>>>();
+        self.bound()?.set_access(allow.map(parse).transpose()?, parse(deny)?);
+        Ok(())
+    }
+
+    /// Closes it and everything that goes through it; `onDone` hears when that is done.
+    #[napi(catch_unwind, ts_args_type = "onDone: (outcome: Outcome) => void")]
+    pub fn close(&self, on_done: Function<'_, Outcome, ()>) -> Result<()> {
+        let on_done = done(on_done)?;
+        let endpoint = self.shared.take();
+        runtime::handle().spawn(async move {
+            if let Some(endpoint) = endpoint {
+                endpoint.close().await;
+            }
+            settle(&on_done, Ok(()));
+        });
+        Ok(())
+    }
+}
+
+impl NativeEndpoint {
+    pub(crate) fn bound(&self) -> Result<IrohEndpoint> {
+        let closed = || Error::new(Status::GenericFailure, "ERR_CLOSED: the endpoint is closed");
+        self.shared.endpoint().ok_or_else(closed)
+    }
+}
+
+/// Binds, and keeps what environments look for until the endpoint is closed.
+async fn live(options: EndpointOptions, shared: Arc<EndpointShared>, on_done: Done) {
+    let bound = match endpoint_config(options) {
+        Ok(config) => IrohEndpoint::bind(config).await,
+        Err(error) => Err(error),
+    };
+    let endpoint = match bound {
+        Ok(endpoint) => endpoint,
+        Err(error) => return settle(&on_done, Err(error)),
+    };
+    if let Some(unwanted) = shared.put(endpoint.clone()) {
+        unwanted.close().await;
+    }
+    settle(&on_done, Ok(()));
+    drop(on_done);
+    endpoint.closed().await;
+}
+
+fn endpoint_config(options: EndpointOptions) -> std::result::Result<EndpointConfig, EngineError> {
+    let secret_key = match (options.secret_key, options.key_file) {
+        (Some(bytes), _) => Some(parse_secret_key(&bytes)?),
+        (None, Some(path)) => Some(key_in_file(Path::new(&path))?),
+        (None, None) => None,
+    };
+    let bind = options.bind.iter().map(|text| {
+        text.parse().map_err(|_| {
+            EngineError::new(
+                ErrorKind::InvalidOption,
+                format!("bind {text:?}: expected an address such as 127.0.0.1:0"),
+            )
+        })
+    });
+    let own = options.own_relays.into_iter().map(|RelayOptions { url, token }| Relay { url, token }).collect();
+    let defaults = EndpointConfig::default();
+    Ok(EndpointConfig {
+        secret_key,
+        bind: bind.collect::<std::result::Result<_, _>>()?,
+        relays: match &*options.relays {
+            "default" => Relays::Default,
+            "own" => Relays::Own(own),
+            _ => Relays::None,
+        },
+        relay_roots: options.relay_roots,
+        idle: options.idle_timeout_ms.map_or(defaults.idle, |given| Duration::from_millis(given as u64)),
+    })
+}
+
+pub(crate) fn invalid(error: EngineError) -> Error {
+    Error::new(Status::InvalidArg, format!("{}: {error}", code(error.kind())))
+}
+
+fn parse_all<T: std::str::FromStr>(texts: &[String], expected: &str) -> Result<Vec<T>> {
+    let parse = |text: &String| {
+        let wrong = || Error::new(Status::InvalidArg, format!("ERR_INVALID_OPTION: {text:?}: expected {expected}"));
+        text.parse().map_err(|_| wrong())
+    };
+    texts.iter().map(parse).collect()
+}
+
+/// An id in the form in which ids are printed and compared.
+#[napi(catch_unwind)]
+pub(crate) fn endpoint_id(text: String) -> Result<String> {
+    Ok(parse_id(&text).map_err(invalid)?.to_string())
+}
+
+#[napi]
+impl NativeHub {
+    /// Accepts connections at an endpoint, from `begin` on.
+    #[napi(catch_unwind)]
+    pub fn accept_iroh(&self, endpoint: &NativeEndpoint, alpn: Option<String>, anyone: bool) -> Result<()> {
+        let endpoint = endpoint.bound()?;
+        let hub = self.config();
+        let config = AcceptConfig {
+            alpn: alpn.unwrap_or_else(|| ALPN.into()),
+            anyone,
+            is_guarded: hub.authorize,
+            max_message: hub.limits.max_message_bytes,
+            handshake: hub.limits.handshake,
+        };
+        self.add_start(Box::new(move |hub, opening| {
+            let accepting = match endpoint.take_for(config, Arc::new(hub.clone())) {
+                Ok(accepting) => accepting,
+                Err(error) => return hub.fail(crate::notice::failure_of(&error)),
+            };
+            // Beside a listener the address is that one's: this one the endpoint has as well.
+            let socket = endpoint.sockets().first().copied().filter(|_| !opening.is_shared());
+            let url = format!("iroh:{}", endpoint.id());
+            opening.bound(hub, socket.map(|it| Address { host: it.ip().to_string(), port: it.port(), url }));
+            let told = hub.clone();
+            // The protocol is the hub's as long as this task is.
+            let waiting = runtime::handle().spawn(async move {
+                endpoint.closed().await;
+                drop(accepting);
+                tell_closed(&told);
+            });
+            hub.own(waiting.abort_handle());
+        }));
+        Ok(())
+    }
+}
+
+fn tell_closed(hub: &Hub) {
+    use alkpubsub_engine::link::Accept;
+    let message = "the endpoint was closed; the hub has no Iroh connections any more";
+    hub.report(EngineError::new(ErrorKind::Closed, message));
+}
+
+/// A spoke that dials a hub through an endpoint.
+#[napi(catch_unwind)]
+pub(crate) fn iroh_spoke(
+    options: SpokeOptions,
+    endpoint: &NativeEndpoint,
+    hub_id: String,
+    alpn: Option<String>,
+) -> Result<NativeSpoke> {
+    let speaks = match options.peer.as_deref() {
+        Some("native") => Speaks::Native,
+        Some("plain") => Speaks::Plain,
+        _ => Speaks::Both,
+    };
+    let config = options.spoke_config();
+    let hub = parse_id(&hub_id).map_err(invalid)?;
+    let alpn = alpn.unwrap_or_else(|| ALPN.into());
+    let dial = DialConfig { hub, alpn, speaks, max_message: config.limits.max_message_bytes };
+    Ok(NativeSpoke::over(Arc::new(IrohConnector::new(endpoint.bound()?, dial)), config))
+}

@@ -1,0 +1,222 @@
+// Connections, streams and datagrams of your own over Iroh. Does not frame anything, and does not connect or accept (iroh.ts).
+// Invariant: whatever waits here can be given up, by a signal or a limit, and holds nothing afterwards.
+
+import { onAbort } from './abort.js';
+import { PubSubError } from './errors.js';
+import { calling, toPubSubError } from './iroh-native.js';
+import { forget, hold } from './keep-alive.js';
+import { abortSignal, nonNegativeInteger, positiveInteger, wrong } from './options.js';
+import type { NativeConnection, NativeOperation, NativeOutcome, NativeStreams } from './port.js';
+
+/** How long something may take. */
+export interface WaitOptions {
+  /** Gives it up with the reason of the signal. */
+  readonly signal?: AbortSignal;
+  /** Gives it up with `ERR_TIMED_OUT` after so many milliseconds. Default: never. */
+  readonly timeoutMs?: number;
+}
+
+/** How a connection ended. */
+export interface ConnectionEnd {
+  /** The code that the peer's application gave, if it did. */
+  readonly code: number | undefined;
+  readonly reason: string;
+}
+
+/** Starts an operation and waits for it, which keeps the process alive; `take` gets what it brought. */
+export async function operate<T>(
+  start: (onDone: (outcome: NativeOutcome) => void) => NativeOperation,
+  take: (operation: NativeOperation) => T,
+  options?: WaitOptions,
+): Promise<T> {
+  const waiting = {};
+  hold(waiting);
+  try {
+    return await operateIdly(start, take, options);
+  } finally {
+    forget(waiting);
+  }
+}
+
+/** The same for what may never come: it does not keep the process alive. */
+export async function operateIdly<T>(
+  start: (onDone: (outcome: NativeOutcome) => void) => NativeOperation,
+  take: (operation: NativeOperation) => T,
+  { signal, timeoutMs }: WaitOptions = {},
+): Promise<T> {
+  abortSignal('signal', signal)?.throwIfAborted();
+  nonNegativeInteger('timeoutMs', timeoutMs, MAX_TIMEOUT_MS);
+  let ignore = (): void => {};
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  try {
+    return await new Promise<T>((resolve, reject) => {
+      const operation = calling(() =>
+        start(({ code, message }) => {
+          if (code === undefined || code === null) resolve(take(operation));
+          else reject(toPubSubError(new Error(`${code}: ${message}`)));
+        }),
+      );
+      const giveUp = (reason: unknown): void => {
+        operation.cancel();
+        reject(reason);
+      };
+      if (signal !== undefined) ignore = onAbort(signal, () => giveUp(signal.reason));
+      if (timeoutMs !== undefined)
+        timer = setTimeout(
+          () => giveUp(new PubSubError('ERR_TIMED_OUT', `not done within ${timeoutMs} ms`)),
+          timeoutMs,
+        );
+    });
+  } finally {
+    ignore();
+    clearTimeout(timer);
+  }
+}
+
+/** Longest limit in milliseconds: what fits a timer. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+/** Most bytes of one read. */
+const MAX_READ_BYTES = 64 * 1024 * 1024;
+/** What `read` asks for when it is not told. */
+const READ_BYTES = 64 * 1024;
+/** The codes that QUIC carries and a number holds here. */
+const MAX_CODE = 2 ** 32 - 1;
+
+const nothing = (): void => {};
+
+/** The sending half of a stream. */
+export class SendStream {
+  readonly #native: NativeStreams;
+
+  /** @internal */
+  constructor(native: NativeStreams) {
+    this.#native = native;
+  }
+
+  /** Sends all of it. Given up before it is done, a part may have been sent. */
+  writeAll(bytes: Uint8Array, options?: WaitOptions): Promise<void> {
+    const copy = readBytes(bytes);
+    return operate((onDone) => this.#native.writeAll(copy, onDone), nothing, options);
+  }
+
+  /** Ends the stream and waits until the peer has got all of it. */
+  finish(options?: WaitOptions): Promise<void> {
+    return operate((onDone) => this.#native.finish(onDone), nothing, options);
+  }
+}
+
+/**
+ * The receiving half of a stream. Read it steadily: a peer that sends thousands of small pieces which nobody reads loses its whole connection in this
+ * version of the QUIC engine.
+ */
+export class RecvStream {
+  readonly #native: NativeStreams;
+
+  /** @internal */
+  constructor(native: NativeStreams) {
+    this.#native = native;
+  }
+
+  /** Exactly so many bytes; `ERR_STREAM_ENDED` when fewer come. Given up before it is done, what had come is lost. */
+  readExact(count: number, options?: WaitOptions): Promise<Uint8Array> {
+    nonNegativeInteger('count', count, MAX_READ_BYTES);
+    return operate((onDone) => this.#native.readExact(count, onDone), takeBytes, options);
+  }
+
+  /** What comes next, at most `max` bytes (default 65 536); `undefined` at the end of the stream. */
+  read(max: number = READ_BYTES, options?: WaitOptions): Promise<Uint8Array | undefined> {
+    positiveInteger('max', max, MAX_READ_BYTES);
+    return operate((onDone) => this.#native.read(max, onDone), maybeBytes, options);
+  }
+
+  /** Everything up to the end of the stream; `ERR_MESSAGE_TOO_LARGE` above `max` bytes. */
+  readToEnd(max: number, options?: WaitOptions): Promise<Uint8Array> {
+    nonNegativeInteger('max', max, MAX_READ_BYTES);
+    return operate((onDone) => this.#native.readToEnd(max, onDone), takeBytes, options);
+  }
+}
+
+/** A stream both ways. */
+export interface BiStream {
+  readonly send: SendStream;
+  readonly recv: RecvStream;
+}
+
+/** A connection between two endpoints. Lives until it is closed, or nothing refers to it or its streams any more. */
+export class Connection {
+  readonly #native: NativeConnection;
+  #closed: Promise<ConnectionEnd> | undefined;
+
+  /** @internal */
+  constructor(native: NativeConnection) {
+    this.#native = native;
+  }
+
+  /** 64 lower-case hex digits. */
+  remoteNodeId(): string {
+    return this.#native.remoteId();
+  }
+
+  /** The protocol by which it was made. */
+  alpn(): string {
+    return this.#native.alpn();
+  }
+
+  /** Opens a stream. The peer hears of it with the first byte. */
+  openBi(options?: WaitOptions): Promise<BiStream> {
+    return operate((onDone) => this.#native.openBi(onDone), takeStreams, options);
+  }
+
+  /** Waits for a stream of the peer's. */
+  acceptBi(options?: WaitOptions): Promise<BiStream> {
+    return operate((onDone) => this.#native.acceptBi(onDone), takeStreams, options);
+  }
+
+  /** Sends bytes that may be lost, or come in another order. `ERR_MESSAGE_TOO_LARGE` above what one packet holds. */
+  sendDatagram(bytes: Uint8Array, options?: WaitOptions): Promise<void> {
+    const copy = readBytes(bytes);
+    return operate((onDone) => this.#native.sendDatagram(copy, onDone), nothing, options);
+  }
+
+  readDatagram(options?: WaitOptions): Promise<Uint8Array> {
+    return operate((onDone) => this.#native.readDatagram(onDone), takeBytes, options);
+  }
+
+  /** Closes the connection at once: what was not delivered is lost. Await `finish()` of your streams before. */
+  close(code: number = 0, reason: string = ''): void {
+    nonNegativeInteger('code', code, MAX_CODE);
+    if (typeof reason !== 'string') throw wrong('reason', 'a string', reason);
+    this.#native.close(code, reason);
+  }
+
+  /** How it ended; never rejects. */
+  closed(): Promise<ConnectionEnd> {
+    this.#closed ??= operateIdly(
+      (onDone) => this.#native.closed(onDone),
+      (operation) => {
+        const { code, reason } = operation.takeEnd() ?? { reason: '' };
+        return { code: code ?? undefined, reason };
+      },
+    );
+    return this.#closed;
+  }
+}
+
+function readBytes(bytes: Uint8Array): Uint8Array {
+  if (!(bytes instanceof Uint8Array)) throw wrong('bytes', 'a Uint8Array', bytes);
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function maybeBytes(operation: NativeOperation): Uint8Array | undefined {
+  return operation.takeBytes() ?? undefined;
+}
+
+function takeBytes(operation: NativeOperation): Uint8Array {
+  return maybeBytes(operation) ?? new Uint8Array();
+}
+
+function takeStreams(operation: NativeOperation): BiStream {
+  const streams = operation.takeStreams();
+  if (streams === null) throw new PubSubError('ERR_INTERNAL', 'a stream was announced and is not there');
+  return { send: new SendStream(streams), recv: new RecvStream(streams) };
+}

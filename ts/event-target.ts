@@ -10,16 +10,13 @@ import { reportUncaught } from './errors.js';
 import { beginDispatch, endDispatch, isStopped, TargetEvent } from './target-event.js';
 import type { EventEnvelope } from './types.js';
 
-/** What a listener of ours has when an envelope is all that it wants of an event: making an event costs more than all the rest. */
-export const hear: unique symbol = Symbol('hear');
-
-/** Publishes an envelope as `dispatchEvent` would its event. */
-export const dispatchEnvelope: unique symbol = Symbol('dispatchEnvelope');
+/** Marks a listener of ours that takes an envelope in the place of its event: making an event costs more than all the rest. */
+export const hear: unique symbol = Symbol();
 
 /** A listener that can do without the event. */
 export interface Hearer {
-  (event: Event): void;
-  [hear](envelope: EventEnvelope): void;
+  (given: Event | EventEnvelope): void;
+  readonly [hear]: true;
 }
 
 /** One registration. `isRemoved` outlives its place in the table for the walks that still see it. */
@@ -27,7 +24,6 @@ interface Listener {
   readonly callback: EventListenerOrEventListenerObject;
   readonly capture: boolean;
   readonly once: boolean;
-  readonly isHearer: boolean;
   isRemoved: boolean;
   /** Stops watching the signal, so that a long-lived one does not keep removed listeners alive. */
   forgetSignal: (() => void) | undefined;
@@ -37,8 +33,6 @@ interface Entry {
   listeners: Listener[];
   /** A walk has seen `listeners`: copy before changing it. */
   isShared: boolean;
-  /** Listeners that need the event. */
-  needing: number;
 }
 
 /** An `EventTarget` with our listener table behind the platform's three methods. */
@@ -103,20 +97,11 @@ export class TableEventTarget extends EventTarget {
   protected emitEnvelope(topic: string, type: string, id: string, payload: unknown, source?: object): boolean {
     const entry = this.#entries.get(topic);
     if (entry === undefined) return false;
-    this.#deliver(entry, topic, { type, id, payload }, source);
+    const envelope = { type, id, payload };
+    const isForHearers = entry.listeners.every(({ callback }) => hear in callback);
+    if (!isForHearers) return this.emit(topic, envelope, source);
+    this.#callAll(entry, topic, envelope as unknown as Event);
     return true;
-  }
-
-  /** The same for an envelope that is there. */
-  protected emitWhole(topic: string, envelope: EventEnvelope): boolean {
-    const entry = this.#entries.get(topic);
-    if (entry === undefined) return false;
-    this.#deliver(entry, topic, envelope, undefined);
-    return true;
-  }
-
-  [dispatchEnvelope](topic: string, envelope: EventEnvelope): void {
-    this.dispatchEvent(new TargetEvent(topic, envelope));
   }
 
   /** Removes every listener without telling `lastListener`: the end of the target. */
@@ -129,12 +114,11 @@ export class TableEventTarget extends EventTarget {
     const entry = this.#entries.get(name);
     if (entry === undefined) {
       this.firstListener(name);
-      this.#entries.set(name, { listeners: [listener], isShared: false, needing: needs(listener) });
+      this.#entries.set(name, { listeners: [listener], isShared: false });
       return true;
     }
     if (find(entry, listener.callback, listener.capture) !== undefined) return false;
     place(writable(entry), listener);
-    entry.needing += needs(listener);
     return true;
   }
 
@@ -143,7 +127,6 @@ export class TableEventTarget extends EventTarget {
     retire(listener);
     const entry = this.#entries.get(name);
     if (entry === undefined) return;
-    entry.needing -= needs(listener);
     if (entry.listeners.length > 1) {
       const listeners = writable(entry);
       listeners.splice(listeners.indexOf(listener), 1);
@@ -153,17 +136,13 @@ export class TableEventTarget extends EventTarget {
     }
   }
 
-  #deliver(entry: Entry, topic: string, envelope: EventEnvelope, source: object | undefined): void {
-    if (entry.needing > 0) this.#walk(entry, topic, new TargetEvent(topic, envelope, source));
-    else this.#tellAll(entry, topic, envelope);
-  }
-
   #walk(entry: Entry | undefined, name: string, event: Event): void {
     beginDispatch(event, this);
     if (entry !== undefined) this.#callAll(entry, name, event);
     endDispatch(event);
   }
 
+  /** `event` is an envelope where all are hearers; a listener that is added meanwhile is not called. */
   #callAll(entry: Entry, name: string, event: Event): void {
     entry.isShared = true;
     const { listeners } = entry;
@@ -179,31 +158,6 @@ export class TableEventTarget extends EventTarget {
       if (isStopped(event)) return;
     }
   }
-
-  /** All listeners are hearers; a listener that is added meanwhile is not told, and needs nothing. */
-  #tellAll(entry: Entry, name: string, envelope: EventEnvelope): void {
-    entry.isShared = true;
-    const { listeners } = entry;
-    for (let i = 0; i < listeners.length; i++) {
-      const listener = listeners[i] as Listener;
-      if (listener.isRemoved) continue;
-      try {
-        if (listener.once) this.#remove(name, listener);
-        (listener.callback as Hearer)[hear](envelope);
-      } catch (error) {
-        reportUncaught(error);
-      }
-    }
-  }
-}
-
-/** The number of events that a listener needs. */
-function needs({ isHearer }: Listener): number {
-  return isHearer ? 0 : 1;
-}
-
-function isHearer(callback: EventListenerOrEventListenerObject): callback is Hearer {
-  return hear in callback;
 }
 
 function call(callback: EventListenerOrEventListenerObject, event: Event, target: EventTarget): void {
@@ -220,34 +174,34 @@ function isCallback(
 ): callback is EventListenerOrEventListenerObject {
   if (callback === null || callback === undefined) return false;
   if (typeof callback === 'function' || typeof callback === 'object') return true;
-  throw new TypeError(`a listener must be a function or an object with handleEvent, got ${typeof callback}`);
+  throw new TypeError(`a listener must be a function or have handleEvent, got ${typeof callback}`);
 }
 
 function toListener(
   callback: EventListenerOrEventListenerObject,
   options: AddEventListenerOptions | boolean | undefined,
 ): Listener {
-  const once = typeof options === 'object' && options !== null && Boolean(options.once);
-  return {
-    callback,
-    capture: captureOf(options),
-    once,
-    isHearer: isHearer(callback),
-    isRemoved: false,
-    forgetSignal: undefined,
-  };
+  const once = Boolean(membersOf(options)?.once);
+  return { callback, capture: captureOf(options), once, isRemoved: false, forgetSignal: undefined };
 }
 
 function captureOf(options: EventListenerOptions | boolean | null | undefined): boolean {
-  return typeof options === 'object' && options !== null ? Boolean(options.capture) : Boolean(options);
+  return Boolean(typeof options === 'object' ? options?.capture : options);
 }
 
 function signalOf(options: AddEventListenerOptions | boolean | null | undefined): AbortSignal | undefined {
-  if (typeof options !== 'object' || options === null || options.signal === undefined) return undefined;
-  const { signal } = options;
+  const signal = membersOf(options)?.signal;
+  if (signal === undefined) return undefined;
   if (typeof signal?.addEventListener !== 'function')
     throw new TypeError('signal of a listener must be an AbortSignal');
   return signal;
+}
+
+/** Options in their short form, a boolean, have no members. */
+function membersOf(
+  options: AddEventListenerOptions | boolean | null | undefined,
+): AddEventListenerOptions | null | undefined {
+  return options as AddEventListenerOptions | null | undefined;
 }
 
 function find(entry: Entry | undefined, callback: unknown, capture: boolean): Listener | undefined {

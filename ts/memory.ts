@@ -2,8 +2,8 @@
 // Does not copy payloads and checks no names: what the platform's EventTarget takes, it takes. Runs in browsers.
 // Invariants: dispatch is synchronous and reaches the publisher's own listeners; nothing is ever buffered.
 
+import { type Direct, dispatchEnvelope } from './direct.js';
 import { PubSubError } from './errors.js';
-import { dispatchEnvelope } from './event-target.js';
 import type { Closing } from './life-cycle.js';
 import { LifeCycleTarget } from './life-cycle.js';
 import { isReserved } from './topic.js';
@@ -23,7 +23,7 @@ export function createMemoryEventTarget<TEvent extends TypedEvent = AnyEvent>():
   return new MemoryEventTarget();
 }
 
-class MemoryEventTarget extends LifeCycleTarget {
+class MemoryEventTarget extends LifeCycleTarget implements Direct {
   #dispatched = 0;
   #unrouted = 0;
 
@@ -46,13 +46,13 @@ class MemoryEventTarget extends LifeCycleTarget {
     return super.dispatchEvent(event);
   }
 
-  override [dispatchEnvelope](topic: string, envelope: EventEnvelope): void {
+  [dispatchEnvelope](topic: string, { type, id, payload }: EventEnvelope): boolean {
     // Somebody may have put something of theirs in its place.
-    if (this.dispatchEvent !== MemoryEventTarget.prototype.dispatchEvent)
-      return super[dispatchEnvelope](topic, envelope);
-    if (this.isOver) return;
+    if (this.dispatchEvent !== MemoryEventTarget.prototype.dispatchEvent) return false;
+    if (this.isOver) return true;
     this.#dispatched++;
-    if (!this.emitWhole(topic, envelope)) this.#unrouted++;
+    if (!this.emitEnvelope(topic, type, id, payload)) this.#unrouted++;
+    return true;
   }
 
   get bufferedAmount(): number {

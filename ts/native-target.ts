@@ -3,6 +3,7 @@
 // Invariants: Rust knows of a topic exactly while it has a listener here; events and life-cycle events reach listeners in the
 // one order in which the engine queued them; an open target is never collected.
 
+import { type Direct, dispatchEnvelope } from './direct.js';
 import { PubSubError } from './errors.js';
 import { Inbox } from './inbox.js';
 import { forget, hold, isOpen, keep, release } from './keep-alive.js';
@@ -21,7 +22,7 @@ export interface PortTargetOptions {
   readonly holds?: boolean;
 }
 
-export class PortTarget extends TransportTarget {
+export class PortTarget extends TransportTarget implements Direct {
   readonly #port: NativePort;
   readonly #outbox: Outbox;
   readonly #echo: boolean;
@@ -70,6 +71,13 @@ export class PortTarget extends TransportTarget {
   override unref(): this {
     release(this);
     return this;
+  }
+
+  [dispatchEnvelope](topic: string, envelope: EventEnvelope): boolean {
+    // Somebody may have put something of theirs in its place.
+    if (this.dispatchEvent !== PortTarget.prototype.dispatchEvent) return false;
+    if (!this.isOver) this.send({ type: topic, detail: envelope });
+    return true;
   }
 
   protected override send(event: Outgoing): void {

@@ -4,10 +4,12 @@
 // listened to while there are subscriptions and not otherwise; events are made from the moment on when somebody has the target.
 
 import { CheckedSubscription } from './checked-subscription.js';
-import { dispatchEnvelope, type Hearer, hear, TableEventTarget } from './event-target.js';
+import { type Direct, dispatchEnvelope } from './direct.js';
+import { type Hearer, hear, TableEventTarget } from './event-target.js';
 import { raiseAt } from './life-cycle.js';
 import { LocalDelivery } from './local-delivery.js';
 import { checkSubscribeOptions, type SubscribeOptions, type Subscription, SubscriptionQueue } from './subscription.js';
+import { TargetEvent } from './target-event.js';
 import { topic as toTopic } from './topic.js';
 import type { EventEnvelope, GapDetail, NativeTarget } from './types.js';
 import type { Schemas } from './validation.js';
@@ -78,13 +80,13 @@ export class Subscribers {
       { topic, onEnd: () => this.#remove(subscriber), ready: () => this.#ready(topic, options) },
       options,
     );
-    const hearEnvelope = (envelope: EventEnvelope | null | undefined): void => {
+    const take = (given: Event | EventEnvelope): void => {
+      const envelope =
+        'detail' in given ? (given as CustomEvent<EventEnvelope | null>).detail : (given as EventEnvelope);
       // Two pairs can share a topic: ("a","b:c") and ("a:b","c").
       if (envelope?.type === type && envelope.id === id) queue.push(envelope);
     };
-    const listener = Object.assign((event: Event): void => hearEnvelope((event as CustomEvent<EventEnvelope>).detail), {
-      [hear]: hearEnvelope,
-    });
+    const listener: Hearer = Object.assign(take, { [hear]: true } as const);
     const subscriber = { type, id, topic, queue, listener };
     return subscriber;
   }
@@ -133,10 +135,15 @@ export class Subscribers {
   };
 }
 
-/** Our targets know what they need; others get the platform's own event, which is cheaper to make than ours. */
+/** Some of our targets need no event, the others one that our table can dispatch; to the rest goes the platform's own, which is cheaper to make. */
 function dispatchAt(target: EventTarget, topic: string, envelope: EventEnvelope): void {
-  if (target instanceof TableEventTarget) target[dispatchEnvelope](topic, envelope);
-  else target.dispatchEvent(new CustomEvent(topic, { detail: envelope }));
+  if (!(target instanceof TableEventTarget)) target.dispatchEvent(new CustomEvent(topic, { detail: envelope }));
+  else if (!(isDirect(target) && target[dispatchEnvelope](topic, envelope)))
+    target.dispatchEvent(new TargetEvent(topic, envelope));
+}
+
+function isDirect(target: EventTarget): target is EventTarget & Direct {
+  return dispatchEnvelope in target;
 }
 
 /** Whether a target has our life cycle. On others `close` and `gap` could be anything, a Redis channel even. */

@@ -2,10 +2,8 @@
 // Does not know which transport, and not how an envelope is encoded.
 // Invariant: `listen` and `unlisten` alternate per topic, and neither is called for a life-cycle name or after close().
 
-import { dispatchEnvelope } from './event-target.js';
 import { LifeCycleTarget } from './life-cycle.js';
 import { checkName, isLifeCycleName } from './topic.js';
-import type { EventEnvelope } from './types.js';
 
 /** What of an event goes out; an event, or what one would have. */
 export interface Outgoing {
@@ -37,12 +35,6 @@ export abstract class TransportTarget extends LifeCycleTarget {
     if (isLifeCycleName(event.type)) return super.dispatchEvent(event);
     this.send(event as CustomEvent);
     return true;
-  }
-
-  override [dispatchEnvelope](topic: string, envelope: EventEnvelope): void {
-    // Somebody may have put something of theirs in its place.
-    if (this.dispatchEvent !== TransportTarget.prototype.dispatchEvent) super[dispatchEnvelope](topic, envelope);
-    else if (!this.isOver) this.send({ type: topic, detail: envelope });
   }
 
   protected override firstListener(name: string): void {

@@ -9,7 +9,7 @@ use super::envelopes::{halves, valid_text};
 use super::json;
 
 /// Types that a hub or spoke understands, each with the keys that may not come twice.
-const KNOWN: [(&str, &[&str]); 8] = [
+const KNOWN: [(&str, &[&str]); 9] = [
     ("__subscribe", &["topic", "n"]),
     ("__unsubscribe", &["topic"]),
     ("__hello", &["version", "features"]),
@@ -18,6 +18,7 @@ const KNOWN: [(&str, &[&str]); 8] = [
     ("__gap", &["from", "to", "topics"]),
     ("__ping", &["t"]),
     ("__pong", &[]),
+    ("__credit", &["bytes"]),
 ];
 
 /// Bytes of a `__hello` payload, and of `t`, at most. Source: docs/protocol.md.
@@ -25,7 +26,7 @@ const MAX_HELLO: usize = 1024;
 const MAX_T: usize = 32;
 
 /// Types that are nothing, although they look like it.
-const UNKNOWN: [&str; 4] = ["__credit", "__", "subscribe", "__Subscribe"];
+const UNKNOWN: [&str; 4] = ["__Credit", "__", "subscribe", "__Subscribe"];
 
 /// What must hold for any type and payload.
 pub fn check(data: &[u8]) {

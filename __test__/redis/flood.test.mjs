@@ -11,6 +11,8 @@ import { startRedis, withoutRedis } from './server.mjs';
 
 const PER_SECOND = 50_000;
 const BLOCKED_MS = 10_000;
+/** A gap begins when the last byte came; what was in it had been sent a moment earlier, a longer one on a busy machine. */
+const UNDER_WAY_MS = 1000;
 /** The inbox holds 4 MiB, the sockets some more; the rest is what a debug build and the collector take. */
 const MAX_GROWTH = 48 * 2 ** 20;
 
@@ -84,7 +86,7 @@ describe('JavaScript blocks for ten seconds under 50 000 events a second', {
     assert.equal(seen.count + (last - first + 1), sent);
     assert.deepEqual([gap.cause, gap.direction, gap.topics], ['connection-lost', 'in', ['flood:']]);
     t.diagnostic(`${last - first + 1} missing, in a gap of ${gap.to - gap.from} ms`);
-    assert.ok(gap.from <= heardBefore, 'it reaches back to before what was read last');
+    assert.ok(gap.from <= heardBefore + UNDER_WAY_MS, 'it reaches back to when the last of it came');
     assert.ok(gap.to - gap.from >= BLOCKED_MS / 2);
   });
 });

@@ -388,7 +388,7 @@ describe('at one server', () => {
     assert.throws(() => hub.attach({}), { code: 'ERR_INVALID_OPTION', message: /app\.server/ });
     assert.throws(() => hub.attach(createServer(), { path: 'events' }), { code: 'ERR_INVALID_OPTION' });
     assert.throws(() => hub.attach(createServer(), { paths: '/' }), { code: 'ERR_INVALID_OPTION' });
-    assert.throws(() => createHub({ iroh: {} }), { code: 'ERR_INVALID_OPTION', message: /no "iroh"/ });
+    assert.throws(() => createHub({ alknet: {} }), { code: 'ERR_INVALID_OPTION', message: /no "alknet"/ });
     assert.throws(() => createHub({ websocket: { tls: pem } }), { code: 'ERR_INVALID_OPTION', message: /listen/ });
     return hub.close();
   });

@@ -253,8 +253,13 @@ impl<Op: Operation> Mailbox<Op> {
 
     /// Takes the oldest batch. It counts as waiting until it is given back with `done`.
     pub(crate) fn take(&self) -> Option<Batch<Op>> {
+        self.take_if(|_, _| true)
+    }
+
+    /// Takes the oldest batch if its bytes of text and its operations fit: both may be more by now than [`Self::next_size`] said.
+    pub(crate) fn take_if(&self, fits: impl FnOnce(usize, usize) -> bool) -> Option<Batch<Op>> {
         let mut state = lock(&self.state);
-        if !state.is_announced {
+        if !state.is_announced || state.batches.front().is_some_and(|batch| !fits(batch.text.len(), batch.ops.len())) {
             return None;
         }
         let batch = state.batches.pop_front();

@@ -34,6 +34,7 @@ use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan};
 use crate::route::ConnKey;
 use crate::wire::frame::Framing;
 use permits::REFUSAL_INTERVAL;
+use slow::batch_bytes;
 
 /// How long a peer may take to answer our close frame. Source: none, a guess.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
@@ -157,40 +158,46 @@ impl HubActor {
         }
         if self.release_overdue() {
             self.write_touched().await;
+            self.settle();
             return None;
         }
-        if (self.shared.mailbox.has_some() || self.shared.inlet.is_due()) && self.must_hold() {
+        if !self.shared.mailbox.has_some() && !self.shared.inlet.is_due() {
+            self.rest().await;
+            return None;
+        }
+        let next = if self.blocked.is_empty() { usize::MAX } else { self.next_bytes() };
+        if self.must_hold(next) {
             self.hold().await;
             return None;
         }
-        if let Some(arrivals) = self.take_arrivals() {
+        let fits = |text, ops| batch_bytes(text, ops) <= next;
+        if let Some(arrivals) = self.take_arrivals(fits) {
             self.pass_arrivals(arrivals).await;
             return None;
         }
-        if let Some(batch) = self.shared.mailbox.take() {
-            return Some(batch);
-        }
+        self.shared.mailbox.take_if(fits)
+    }
+
+    /// Nothing has come: does what has time, or waits.
+    async fn rest(&mut self) {
         if self.is_sweeping {
             tokio::task::yield_now().await;
         } else if self.linger.is_worth_it() {
-            return self.linger().await;
+            self.linger().await;
         } else {
             self.sleep(None).await;
         }
-        None
     }
 
     /// Looks a few times more before falling asleep: waking the hub costs the publisher more than its event does.
-    async fn linger(&mut self) -> Option<Batch<Op>> {
+    async fn linger(&mut self) {
         for _ in 0..LINGER_TURNS {
             tokio::task::yield_now().await;
             if self.shared.mailbox.has_some() {
-                self.linger.succeeded();
-                return self.shared.mailbox.take();
+                return self.linger.succeeded();
             }
         }
         self.linger.failed();
-        None
     }
 
     fn on_time(&mut self, now: Instant) {

@@ -58,6 +58,17 @@ impl Lane {
         }
     }
 
+    /// Whole messages of a segment; pings, pongs and close frames do not count.
+    fn messages_of(&self, segment: Segment) -> u64 {
+        let (mut bytes, mut messages) = (self.bytes_of(segment), 0);
+        while !bytes.is_empty() {
+            messages += u64::from(self.framing.is_message(bytes));
+            let len = self.framing.frame_len(bytes).expect("a segment holds whole frames");
+            bytes = &bytes[len..];
+        }
+        messages
+    }
+
     /// Adds an event to the run; a large one is a run of its own.
     pub(super) fn frame(&mut self, message: &str) {
         if message.len() > LARGE_BYTES {
@@ -126,6 +137,11 @@ pub(super) struct Run {
 }
 
 impl Connection {
+    /// Drops what this pass has not written to the connection; returns how many messages that was.
+    pub(super) fn drop_segments(&mut self, lane: &Lane) -> u64 {
+        self.segments.drain(..).map(|segment| lane.messages_of(segment)).sum()
+    }
+
     /// Adds a segment to what this pass writes to the connection; true when it is the first.
     pub(super) fn add_segment(&mut self, segment: Segment) -> bool {
         if let (Some(Segment::Range { end, .. }), Segment::Range { start, end: new_end }) =

@@ -110,11 +110,12 @@ impl Inlet {
         Poll::Ready(())
     }
 
-    pub(super) fn take(&self) -> Option<Batch<Arrival>> {
+    /// As [`Mailbox::take_if`].
+    pub(super) fn take_if(&self, fits: impl FnOnce(usize, usize) -> bool) -> Option<Batch<Arrival>> {
         if !self.delivery.is_full() {
             self.reaches_application.store(false, Ordering::Relaxed);
         }
-        self.arrivals.take()
+        self.arrivals.take_if(fits)
     }
 
     /// As [`Mailbox::next_size`].

@@ -94,9 +94,9 @@ impl HubActor {
     }
 
     /// The next batch of what came, unless the mailbox has its turn.
-    pub(super) fn take_arrivals(&mut self) -> Option<Batch<Arrival>> {
+    pub(super) fn take_arrivals(&mut self, fits: impl FnOnce(usize, usize) -> bool) -> Option<Batch<Arrival>> {
         let is_turn = self.shared.inlet.is_due() && !(self.had_arrivals && self.shared.mailbox.has_some());
-        let batch = is_turn.then(|| self.shared.inlet.take()).flatten();
+        let batch = is_turn.then(|| self.shared.inlet.take_if(fits)).flatten();
         self.had_arrivals = batch.is_some();
         batch
     }

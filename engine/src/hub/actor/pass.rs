@@ -9,6 +9,7 @@ use std::vec::Drain;
 
 use tracing::error;
 
+use super::slow::batch_bytes;
 use super::{CLOSE_GRACE, FlushWait, HubActor, LINGER};
 use crate::delivery::Notice;
 use crate::hub::connection::contained;
@@ -58,11 +59,13 @@ impl HubActor {
         }
         if !self.blocked.is_empty() {
             self.drain_blocked(&mut Context::from_waker(Waker::noop()));
-            if self.must_hold() {
-                return;
-            }
         }
-        if let Some(mut batch) = self.shared.mailbox.take() {
+        let next = self.next_bytes();
+        // Whoever is not written yet has room for its whole bound, and may need it.
+        if self.framed_bytes() + next > self.shared.config.max_buffered || self.must_hold(next) {
+            return;
+        }
+        if let Some(mut batch) = self.shared.mailbox.take_if(|text, ops| batch_bytes(text, ops) <= next) {
             self.take_in(&mut batch);
             batches.push(batch);
         }
@@ -314,6 +317,8 @@ impl HubActor {
                 self.write(*slot);
                 if index % WRITES_PER_TURN == WRITES_PER_TURN - 1 {
                     tokio::task::yield_now().await;
+                    // Whoever has lost the right to be here meanwhile is not written to.
+                    self.end_expelled();
                     if began.elapsed() < GROWTH_TIME {
                         self.take_in_more(&mut batches);
                         self.write_urgent();
@@ -324,6 +329,8 @@ impl HubActor {
             spare.clear();
         }
         self.lanes.iter_mut().for_each(Lane::clear);
+        // Not before: what was published in front of a flush may be among what was written last.
+        self.begin_flushes();
         batches.into_iter().for_each(|batch| self.shared.mailbox.done(batch));
     }
 
@@ -363,7 +370,6 @@ impl HubActor {
 
     /// What a pass may have made possible.
     pub(super) fn settle(&mut self) {
-        self.begin_flushes();
         let (shared, connections) = (&self.shared, &self.connections);
         let has_left = |(key, target): &(ConnKey, u64)| match &connections[key.slot()] {
             Some(connection) if connection.key == *key => connection.left_total >= *target,
@@ -384,7 +390,7 @@ impl HubActor {
     }
 
     /// From now on a flush waits for what its connections could not take at once.
-    pub(super) fn begin_flushes(&mut self) {
+    fn begin_flushes(&mut self) {
         for token in std::mem::take(&mut self.asked_flushes) {
             let pending =
                 self.blocked_connections().map(|connection| (connection.key, connection.queued_total)).collect();

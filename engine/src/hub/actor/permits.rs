@@ -169,9 +169,9 @@ impl HubActor {
 
     fn expel(&mut self, slot: usize, reason: CloseReason) {
         let Some(connection) = &mut self.connections[slot] else { return };
-        connection.segments.clear();
+        let unwritten = connection.drop_segments(&self.lanes[connection.lane]);
         let dropped = connection.cut();
-        count(&self.shared.counters.dropped, dropped.messages);
+        count(&self.shared.counters.dropped, unwritten + dropped.messages);
         self.begin_close(slot, reason, LINGER, false);
     }
 }

@@ -19,21 +19,27 @@ const HOLD_STEP: Duration = Duration::from_millis(1);
 /// What one step is charged at most: that the machine let the hub sleep longer is not the reader's doing. Source: none, a guess.
 const MAX_CHARGE: Duration = Duration::from_millis(4);
 
+/// What a batch may add to a queue, by its bytes of text and its operations.
+pub(super) fn batch_bytes(text: usize, ops: usize) -> usize {
+    text + ops * Framing::MAX_HEAD_BYTES
+}
+
 impl HubActor {
-    /// Whether the next pass waits: for somebody who keeps reading and has no room for it.
-    pub(super) fn must_hold(&self) -> bool {
+    /// Whether a batch of `next` bytes waits: for somebody who keeps reading and has no room for it.
+    pub(super) fn must_hold(&self, next: usize) -> bool {
         if self.blocked.is_empty() {
             return false;
         }
-        let coming = self.coming_bytes();
+        let coming = self.framed_bytes() + next;
         self.blocked_connections().any(|connection| self.holds_back(connection, coming))
     }
 
-    /// What the next batch may add to a queue, besides what the pass in progress may add.
-    fn coming_bytes(&self) -> usize {
-        let bytes = |(text, ops): (usize, usize)| text + ops * Framing::MAX_HEAD_BYTES;
+    /// What the next batch may add to a queue, besides what the pass in progress may add. It may still become larger, which is seen when it
+    /// is taken.
+    pub(super) fn next_bytes(&self) -> usize {
+        let bytes = |(text, ops)| batch_bytes(text, ops);
         let next = bytes(self.shared.mailbox.next_size()).max(bytes(self.shared.inlet.next_size()));
-        self.framed_bytes() + next.max(pass_bytes(self.shared.config.max_buffered))
+        next.max(pass_bytes(self.shared.config.max_buffered))
     }
 
     fn holds_back(&self, connection: &Connection, coming: usize) -> bool {
@@ -46,7 +52,7 @@ impl HubActor {
     /// Waits one step for readers that keep reading, at the expense of their credit.
     pub(super) async fn hold(&mut self) {
         let began = Instant::now();
-        let coming = self.coming_bytes();
+        let coming = self.framed_bytes() + self.next_bytes();
         let holds = |slot: &usize| self.connections[*slot].as_ref().is_some_and(|it| self.holds_back(it, coming));
         let held: Vec<usize> = self.blocked.iter().copied().filter(holds).collect();
         self.sleep(Some(began + HOLD_STEP)).await;

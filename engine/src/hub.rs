@@ -13,6 +13,7 @@ mod inlet;
 mod linger;
 mod loss;
 mod reader;
+mod seldom;
 mod tide;
 mod tie;
 

@@ -29,11 +29,10 @@ use super::tie::Tie;
 use super::{Op, Shared, count};
 use crate::delivery::{Failure, Notice};
 use crate::mailbox::{Batch, lock};
-use crate::meter::{COMPLAINT_INTERVAL, ErrorMeter};
+use crate::meter::ErrorMeter;
 use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan};
 use crate::route::ConnKey;
 use crate::wire::frame::Framing;
-use permits::REFUSAL_INTERVAL;
 use slow::batch_bytes;
 
 /// How long a peer may take to answer our close frame. Source: none, a guess.
@@ -244,8 +243,7 @@ impl HubActor {
     fn next_telling(&self) -> Option<Instant> {
         let due = self.untold.iter().filter_map(|slot| {
             let connection = self.connections[*slot].as_ref()?;
-            let complaints = connection.complaints.due_at(COMPLAINT_INTERVAL);
-            complaints.into_iter().chain(connection.refusals.due_at(REFUSAL_INTERVAL)).min()
+            connection.seldom.as_ref()?.due_at()
         });
         due.min()
     }
@@ -257,11 +255,8 @@ impl HubActor {
         for slot in self.untold.iter().copied().collect::<Vec<_>>() {
             self.tell_complaints(slot, now);
             self.tell_refusals(slot, now);
-            let is_told = self.connections[slot].as_ref().is_none_or(|connection| {
-                connection.complaints.due_at(COMPLAINT_INTERVAL).is_none()
-                    && connection.refusals.due_at(REFUSAL_INTERVAL).is_none()
-            });
-            if is_told {
+            let seldom = self.connections[slot].as_ref().and_then(|connection| connection.seldom.as_ref());
+            if seldom.is_none_or(|seldom| seldom.due_at().is_none()) {
                 self.untold.remove(&slot);
             }
         }

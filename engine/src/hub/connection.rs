@@ -1,6 +1,5 @@
 //! One connection as the hub's task sees it: its write half, what waits for it, where it is in its life. Does not route.
 
-use std::collections::{HashMap, HashSet};
 use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,8 +13,8 @@ use tokio::task::AbortHandle;
 use super::credit::Credit;
 use super::fanout::{Lane, Segment};
 use super::halves::Halves;
+use super::seldom::Seldom;
 use crate::link::{Link, LinkRead, LinkWrite};
-use crate::meter::{Pacer, PerMinute};
 use crate::model::CloseReason;
 use crate::route::outbox::Cut;
 use crate::route::{ConnKey, Outbox};
@@ -125,7 +124,7 @@ pub(super) enum Stage {
     /// Read and written.
     Open,
     /// Our close frame is on its way or waits; `reason` is what the application will be told.
-    Closing(Closing),
+    Closing(Box<Closing>),
 }
 
 /// How a connection ends.
@@ -160,16 +159,7 @@ pub(super) struct Connection {
     needs_flush: bool,
     /// What the other readers still wait for this one.
     pub(super) credit: Credit,
-    pub(super) malformed: PerMinute,
-    /// Malformed messages are told of so often.
-    pub(super) complaints: Pacer,
-    /// So are publications that were refused, to the peer, with the topic of the last one.
-    pub(super) refusals: Pacer,
-    pub(super) refused_topic: Box<str>,
-    /// Topics that the application was asked about: the question, and the number that the answer goes to.
-    pub(super) asked: HashMap<Box<str>, (u32, Option<u64>), foldhash::fast::RandomState>,
-    /// Questions whose answer the peer does not wait for any more. The application still works on them, so they count.
-    pub(super) given_up: HashSet<u32, foldhash::fast::RandomState>,
+    pub(super) seldom: Option<Box<Seldom>>,
     pub(super) pinged_at: Option<Instant>,
     /// Bytes that ever waited, and that ever left again; `flush` compares them.
     pub(super) queued_total: u64,
@@ -195,12 +185,7 @@ impl Connection {
             is_blocked: false,
             needs_flush: false,
             credit: Credit::new(stall),
-            malformed: PerMinute::default(),
-            complaints: Pacer::default(),
-            refusals: Pacer::default(),
-            refused_topic: Box::default(),
-            asked: HashMap::default(),
-            given_up: HashSet::default(),
+            seldom: None,
             pinged_at: None,
             queued_total: 0,
             left_total: 0,

@@ -4,7 +4,7 @@
 //! published more than its share, nor, for a connection whose events reach the application, while the application falls behind.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::connection::ConnShared;
 use super::{Op, Shared, count};
 use crate::inbound::{self, Ending, Inbound};
-use crate::link::LinkRead;
+use crate::link::{BoxFuture, LinkRead};
 use crate::mailbox::Batch;
 use crate::meter::Allowance;
 use crate::model::{CloseCode, CloseReason, Limits};
@@ -27,30 +27,82 @@ thread_local! {
 /// A batch that has grown beyond this is given back.
 const KEPT_BYTES: usize = 1 << 20;
 
-pub(super) async fn read(mut reader: Box<dyn LinkRead>, key: ConnKey, conn: Arc<ConnShared>, hub: Arc<Shared>) {
-    let mut guard = Guard { key, conn: &conn, hub: &hub, has_ended: false };
-    let mut share = Share::of(&hub.config.limits, Instant::now());
-    conn.mark_read(Instant::now());
-    while !guard.has_ended {
-        let read = poll_fn(|cx| {
-            // Asked again when bytes have come: until then a reader may have waited for long.
-            ready!(poll_gates(&hub, &conn, cx));
-            conn.mark_resumed(Instant::now());
-            poll_once(&mut *reader, key, &conn, &hub, cx)
-        })
-        .await;
-        guard.has_ended = read.has_ended;
-        if conn.hold_half(reader.held_bytes(), &hub.halves) {
-            let _closed = hub.mailbox.command(Op::Relieve);
+/// The task of one connection. Written by hand: an `async fn` keeps room for everything that it may ever wait for, in every connection.
+pub(super) struct Reader {
+    link: Box<dyn LinkRead>,
+    key: ConnKey,
+    conn: Arc<ConnShared>,
+    hub: Arc<Shared>,
+    /// What it may publish, where that is bounded.
+    share: Option<Box<Share>>,
+    /// It has published more than its share.
+    pause: Option<BoxFuture<Resumed>>,
+}
+
+/// Why a pause is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Resumed {
+    InTime,
+    /// We are closing: the answer to our close frame is waited for, so that nothing is bounded any more.
+    ToEnd,
+}
+
+impl Reader {
+    pub(super) fn new(link: Box<dyn LinkRead>, key: ConnKey, conn: Arc<ConnShared>, hub: Arc<Shared>) -> Self {
+        let now = Instant::now();
+        conn.mark_read(now);
+        let share = Share::of(&hub.config.limits, now);
+        Self { link, key, conn, hub, share, pause: None }
+    }
+
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(pause) = &mut self.pause {
+            if ready!(pause.as_mut().poll(cx)) == Resumed::ToEnd {
+                self.share = None;
+            }
+            self.pause = None;
         }
-        if let Some(until) = share.take(&read, Instant::now()) {
-            conn.mark_paused();
-            // Whoever is being closed has an answer to our close frame, which is waited for.
-            tokio::select! {
-                () = tokio::time::sleep_until(until.into()) => {}
-                () = conn.ends.notified() => share = Share::default(),
+        Poll::Ready(())
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<OneRead> {
+        // Asked again when bytes have come: until then a reader may have waited for long.
+        ready!(poll_gates(&self.hub, &self.conn, cx));
+        self.conn.mark_resumed(Instant::now());
+        poll_once(&mut *self.link, self.key, &self.conn, &self.hub, cx)
+    }
+
+    fn account(&mut self, read: &OneRead) {
+        if self.conn.hold_half(self.link.held_bytes(), &self.hub.halves) {
+            let _closed = self.hub.mailbox.command(Op::Relieve);
+        }
+        let Some(share) = &mut self.share else { return };
+        if let Some(until) = share.take(read, Instant::now()) {
+            self.conn.mark_paused();
+            self.pause = Some(Box::pin(pause(until, Arc::clone(&self.conn))));
+        }
+    }
+}
+
+impl Future for Reader {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.poll_pause(cx));
+            let read = ready!(self.poll_read(cx));
+            self.account(&read);
+            if read.has_ended {
+                return Poll::Ready(());
             }
         }
+    }
+}
+
+async fn pause(until: Instant, conn: Arc<ConnShared>) -> Resumed {
+    tokio::select! {
+        () = tokio::time::sleep_until(until.into()) => Resumed::InTime,
+        () = conn.ends.notified() => Resumed::ToEnd,
     }
 }
 
@@ -108,19 +160,18 @@ impl OneRead {
 }
 
 /// What a connection may publish in a second.
-#[derive(Default)]
 struct Share {
     events: Option<Allowance>,
     bytes: Option<Allowance>,
 }
 
 impl Share {
-    fn of(limits: &Limits, now: Instant) -> Self {
+    /// Nothing where nothing is bounded.
+    fn of(limits: &Limits, now: Instant) -> Option<Box<Self>> {
         let allowance = |per_second: u64| Allowance::new(per_second, now);
-        Self {
-            events: limits.max_publish_per_second.map(allowance),
-            bytes: limits.max_publish_bytes_per_second.map(allowance),
-        }
+        let events = limits.max_publish_per_second.map(allowance);
+        let bytes = limits.max_publish_bytes_per_second.map(allowance);
+        (events.is_some() || bytes.is_some()).then(|| Box::new(Self { events, bytes }))
     }
 
     /// Until when nothing more is to be read.
@@ -132,14 +183,7 @@ impl Share {
 }
 
 /// However a reader ends, it holds nothing any more; one that dies of a defect ends its connection and no other.
-struct Guard<'a> {
-    key: ConnKey,
-    conn: &'a ConnShared,
-    hub: &'a Shared,
-    has_ended: bool,
-}
-
-impl Drop for Guard<'_> {
+impl Drop for Reader {
     fn drop(&mut self) {
         if self.conn.half() > 0 {
             self.conn.hold_half(0, &self.hub.halves);
@@ -152,5 +196,15 @@ impl Drop for Guard<'_> {
         let reason = CloseReason::new(CloseCode::INTERNAL, "internal error");
         let inbound = Inbound::Ended(Ending { reason, is_violation: true });
         let _closed = self.hub.mailbox.command(Op::From { connection: self.key, inbound });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_reader_is_small() {
+        assert!(size_of::<Reader>() <= 72, "{}", size_of::<Reader>());
     }
 }

@@ -11,7 +11,8 @@ use tracing::debug;
 use super::{HubActor, LINGER};
 use crate::delivery::Notice;
 use crate::hub::connection::{Closing, Connection, Stage, is_panic};
-use crate::hub::{count, reader};
+use crate::hub::count;
+use crate::hub::reader::Reader;
 use crate::inbound::Ending;
 use crate::link::{Admission, Link};
 use crate::mailbox::lock;
@@ -100,7 +101,7 @@ impl HubActor {
         };
         if let Stage::Waiting(reader) = std::mem::replace(&mut connection.stage, Stage::Open) {
             let conn = Arc::clone(&connection.shared);
-            let task = tokio::spawn(reader::read(reader, key, conn, Arc::clone(&self.shared)));
+            let task = tokio::spawn(Reader::new(reader, key, conn, Arc::clone(&self.shared)));
             connection.reader = Some(task.abort_handle());
         }
     }
@@ -138,7 +139,7 @@ impl HubActor {
             return;
         };
         connection.push(&frame);
-        connection.stage = Stage::Closing(closing);
+        connection.stage = Stage::Closing(Box::new(closing));
         connection.shared.ends.notify_one();
         let mut router = lock(&self.shared.router);
         router.remove(connection.key);
@@ -308,12 +309,14 @@ impl HubActor {
         lock(&self.shared.router).forget(connection.key);
         self.untold.remove(&slot);
         self.waited_for.forget(slot);
-        let asked = connection.asked.drain().map(|(_, (token, _))| token);
-        asked.chain(connection.given_up.drain()).for_each(|token| {
-            self.questions.remove(&token);
-        });
-        if let Some(times) = connection.complaints.take_rest() {
-            self.complain(slot, times);
+        if let Some(mut seldom) = connection.seldom.take() {
+            let asked = seldom.asked.drain().map(|(_, (token, _))| token);
+            asked.chain(seldom.given_up.drain()).for_each(|token| {
+                self.questions.remove(&token);
+            });
+            if let Some(times) = seldom.complaints.take_rest() {
+                self.complain(slot, times);
+            }
         }
         self.shared.connection_count.store(self.open_connections(), Ordering::Relaxed);
         let Stage::Closing(closing) = std::mem::replace(&mut connection.stage, Stage::Open) else {

@@ -1,23 +1,22 @@
 //! What connections may do: questions about topics, refusals, grants that were taken back. Does not match patterns; the router does.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::debug;
 
 use super::{HubActor, LINGER};
 use crate::delivery::Notice;
+use crate::hub::connection::Connection;
 use crate::hub::count;
 use crate::hub::fanout::Run;
+use crate::hub::seldom::REFUSAL_INTERVAL;
 use crate::mailbox::lock;
 use crate::model::CloseReason;
 use crate::route::ConnKey;
 use crate::route::router::Subscription;
 use crate::trace;
 use crate::wire::control::{self, Refused};
-
-/// A peer is told of publications that were refused so often. Source: that of merged errors.
-pub(super) const REFUSAL_INTERVAL: Duration = Duration::from_millis(100);
 
 const NOT_GRANTED: &str = "not granted to this connection";
 
@@ -27,11 +26,12 @@ impl HubActor {
         let held = lock(&self.shared.router).topic_count_of(key);
         let max = self.shared.config.limits.max_topics_per_connection;
         let Some(connection) = &mut self.connections[slot] else { return };
-        if let Some((_, latest)) = connection.asked.get_mut(topic) {
+        let seldom = connection.seldom();
+        if let Some((_, latest)) = seldom.asked.get_mut(topic) {
             *latest = n;
             return;
         }
-        if held + connection.asked.len() + connection.given_up.len() >= max {
+        if held + seldom.question_count() >= max {
             return self.refuse_subscription(slot, topic, n, "LIMIT", "maxTopicsPerConnection of the hub reached");
         }
         if self.questions.len() >= self.shared.config.limits.max_topics {
@@ -41,7 +41,7 @@ impl HubActor {
         connection.shared.reaches_application.store(true, Ordering::Relaxed);
         self.last_question = self.last_question.wrapping_add(1);
         let token = self.last_question;
-        connection.asked.insert(topic.into(), (token, n));
+        connection.seldom().asked.insert(topic.into(), (token, n));
         self.questions.insert(token, (key, topic.into()));
         let topic = topic.into();
         self.shared.delivery.notice(Notice::AuthorizeSubscribe { token, connection: key.to_bits(), topic });
@@ -52,10 +52,11 @@ impl HubActor {
         let Some((key, topic)) = self.questions.remove(&token) else { return };
         let Some(slot) = self.live_slot(key) else { return };
         let Some(connection) = &mut self.connections[slot] else { return };
-        if connection.given_up.remove(&token) {
+        let seldom = connection.seldom();
+        if seldom.given_up.remove(&token) {
             return;
         }
-        let Some((_, n)) = connection.asked.remove(&topic) else { return };
+        let Some((_, n)) = seldom.asked.remove(&topic) else { return };
         let mut router = lock(&self.shared.router);
         // A no is about what the grants did not allow; they may have become wider meanwhile.
         let outcome = if is_allowed { router.subscribe_allowed(key, &topic) } else { router.subscribe(key, &topic) };
@@ -65,10 +66,10 @@ impl HubActor {
 
     /// A peer does not want a topic any more, or nothing any more.
     pub(super) fn forget_question(&mut self, slot: usize, topic: &str) {
-        if let Some(connection) = &mut self.connections[slot]
-            && let Some((token, _)) = connection.asked.remove(topic)
+        if let Some(Connection { seldom: Some(seldom), .. }) = &mut self.connections[slot]
+            && let Some((token, _)) = seldom.asked.remove(topic)
         {
-            connection.given_up.insert(token);
+            seldom.given_up.insert(token);
         }
     }
 
@@ -120,9 +121,9 @@ impl HubActor {
     /// Remembers what will be said of a run that is refused; its topic is in the text of the batch alone.
     pub(super) fn note_refused_topic(&mut self, from: ConnKey, topic: &str) {
         if let Some(Some(connection)) = self.connections.get_mut(from.slot())
-            && *connection.refused_topic != *topic
+            && *connection.seldom().refused_topic != *topic
         {
-            connection.refused_topic = topic.into();
+            connection.seldom().refused_topic = topic.into();
         }
     }
 
@@ -132,14 +133,15 @@ impl HubActor {
         let slot = run.from.slot();
         let Some(Some(connection)) = self.connections.get_mut(slot) else { return };
         connection.shared.count_received(run.total);
-        let (topic, times) = (&*connection.refused_topic, run.total);
-        debug!(target: trace::HUB, connection = connection.serial, topic, times, "publication refused");
+        let serial = connection.serial;
+        let (topic, times) = (&*connection.seldom().refused_topic, run.total);
+        debug!(target: trace::HUB, connection = serial, topic, times, "publication refused");
         if !connection.is_native {
             return;
         }
-        match connection.refusals.count(Instant::now(), REFUSAL_INTERVAL, run.total) {
+        match connection.seldom().refusals.count(Instant::now(), REFUSAL_INTERVAL, run.total) {
             Some(times) => {
-                let topic = connection.refused_topic.clone();
+                let topic = connection.seldom().refused_topic.clone();
                 self.reply_text(slot, |text| write_publish_refused(text, &topic, times));
             }
             None => {
@@ -150,10 +152,10 @@ impl HubActor {
 
     /// The same later, for what came too often to be told at once.
     pub(super) fn tell_refusals(&mut self, slot: usize, now: Instant) {
-        let Some(connection) = &mut self.connections[slot] else { return };
-        if let Some(times) = connection.refusals.take_due(now, REFUSAL_INTERVAL) {
+        let Some(Connection { seldom: Some(seldom), .. }) = &mut self.connections[slot] else { return };
+        if let Some(times) = seldom.refusals.take_due(now, REFUSAL_INTERVAL) {
             let mut text = String::new();
-            write_publish_refused(&mut text, &connection.refused_topic, times);
+            write_publish_refused(&mut text, &seldom.refused_topic, times);
             self.push_text(slot, &text);
         }
     }

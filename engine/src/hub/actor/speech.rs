@@ -51,7 +51,7 @@ impl HubActor {
         let Some(connection) = self.connections[slot].as_ref().filter(|connection| !connection.is_closing()) else {
             return;
         };
-        let is_asked = connection.asked.contains_key(topic);
+        let is_asked = connection.seldom.as_ref().is_some_and(|seldom| seldom.asked.contains_key(topic));
         let config = &self.shared.config;
         let outcome = if topic.len() > config.limits.max_topic_bytes {
             Subscription::Refused("maxTopicBytes")
@@ -100,8 +100,8 @@ impl HubActor {
         };
         debug!(target: trace::HUB, connection = connection.serial, what, "malformed");
         let now = Instant::now();
-        let is_too_much = connection.malformed.count(now) > max;
-        match connection.complaints.count(now, COMPLAINT_INTERVAL, 1) {
+        let is_too_much = connection.seldom().malformed.count(now) > max;
+        match connection.seldom().complaints.count(now, COMPLAINT_INTERVAL, 1) {
             Some(times) => self.raise(ErrorKind::Malformed, format!("connection {slot}: {what}"), times),
             None => {
                 self.untold.insert(slot);
@@ -115,7 +115,8 @@ impl HubActor {
 
     /// Tells of malformed messages that came too often to be told of at once.
     pub(super) fn tell_complaints(&mut self, slot: usize, now: Instant) {
-        let due = self.connections[slot].as_mut().and_then(|it| it.complaints.take_due(now, COMPLAINT_INTERVAL));
+        let seldom = self.connections[slot].as_mut().and_then(|connection| connection.seldom.as_mut());
+        let due = seldom.and_then(|seldom| seldom.complaints.take_due(now, COMPLAINT_INTERVAL));
         if let Some(times) = due {
             self.complain(slot, times);
         }

@@ -101,8 +101,14 @@ fn peer_to_json(kind: &str, peer: &Peer) -> Value {
         "transport": peer.transport,
         "remoteAddress": peer.remote_address.map(|address| address.to_string()),
         "url": peer.url,
-        "headers": peer.headers,
+        "headers": pack(&peer.headers),
         "protocols": peer.protocols,
         "identity": peer.identity,
     })
+}
+
+/// Header lines as one text, a name and a value after the other: JavaScript keeps it as it is until somebody asks. No header holds a line end.
+fn pack(headers: &[(String, String)]) -> String {
+    let parts: Vec<&str> = headers.iter().flat_map(|(name, value)| [name.as_str(), value]).collect();
+    parts.join("\n")
 }

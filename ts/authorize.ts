@@ -3,7 +3,7 @@
 // Invariants: every question gets exactly one answer; whatever is not a clear yes is a no; what was said of a peer that did not come is forgotten.
 
 import type { Connection } from './connection.js';
-import { joinHeaders } from './headers.js';
+import { unpackHeaders } from './headers.js';
 import { callback, checkNames, wrong } from './options.js';
 import type { NativeGrants, NativeVerdict, PeerFacts } from './port.js';
 import { isWellFormed } from './topic.js';
@@ -150,7 +150,7 @@ function toInfo(facts: PeerFacts): PeerInfo {
     transport,
     remoteAddress: remoteAddress ?? undefined,
     url: url ?? undefined,
-    headers: joinHeaders(headers),
+    headers: unpackHeaders(headers),
     protocols,
     identity: identity ?? undefined,
   };

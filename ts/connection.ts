@@ -3,7 +3,7 @@
 // Invariants: once the link is gone everything is a no-op; the signal is made only when it is asked for.
 
 import { type Grants, type Guest, readGrants } from './authorize.js';
-import { packHeaders, unpackHeaders } from './headers.js';
+import { unpackHeaders } from './headers.js';
 import { type Closing, checkClose } from './life-cycle.js';
 import type { Exit } from './outbox.js';
 import type { ConnectionNotice, NativeHubPort } from './port.js';
@@ -79,7 +79,7 @@ export class Connection {
     this.identity = guest === undefined ? (identity ?? undefined) : guest.identity;
     this.data = guest?.data;
     this.#link = link;
-    this.#headers = packHeaders(headers);
+    this.#headers = headers;
   }
 
   /** Headers of the request by lower-case name; values of a repeated header are joined by ", ". */

@@ -2,12 +2,10 @@
 
 type Pairs = readonly (readonly [string, string])[];
 
-/** One string, for keeping: as pairs the headers take most of what a hub remembers of a connection. No header holds a line end. */
-export function packHeaders(pairs: Pairs): string {
-  return pairs.flat().join('\n');
-}
-
-/** What was packed, as applications read it. */
+/**
+ * Header lines as applications read them, of one string with a line for each name and each value: as pairs the headers take most of what a hub
+ * remembers of a connection, and reading a thousand of those makes the heap grow for good. No header holds a line end.
+ */
 export function unpackHeaders(packed: string): Readonly<Record<string, string>> {
   const parts = packed === '' ? [] : packed.split('\n');
   const pairs: [string, string][] = [];

@@ -32,7 +32,8 @@ export interface PeerFacts {
   readonly transport: string;
   readonly remoteAddress: string | null;
   readonly url: string | null;
-  readonly headers: readonly (readonly [string, string])[];
+  /** Packed: see `headers.ts`. */
+  readonly headers: string;
   readonly protocols: readonly string[];
   readonly identity: string | null;
 }

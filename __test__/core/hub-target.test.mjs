@@ -24,12 +24,7 @@ const arrival = (connection, more = {}) => ({
   transport: 'websocket',
   remoteAddress: '127.0.0.1:5',
   url: '/path?x=1',
-  headers: [
-    ['host', 'h'],
-    ['x-twice', '1'],
-    ['x-twice', '2'],
-    ['__proto__', 'p'],
-  ],
+  headers: 'host\nh\nx-twice\n1\nx-twice\n2\n__proto__\np',
   protocols: ['v1'],
   ...more,
 });

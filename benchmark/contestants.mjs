@@ -52,12 +52,13 @@ async function relay(launcher, peer, load) {
   return { round, stop: () => Promise.all([crowd.stop(), publisher.stop()]) };
 }
 
-function perDelivery({ connections, topics }, { sent, ms, dispatchUs }, { hubNs, jsNs, ...delays }) {
+function perDelivery({ connections, topics }, { sent, ms, dispatchUs, dispatchCpuUs }, { hubNs, jsNs, ...delays }) {
   const deliveries = (sent * connections) / topics;
   return {
     perSecond: (deliveries / ms) * 1000,
     hubUs: hubNs / 1000 / deliveries,
     ...(dispatchUs === undefined ? {} : { dispatchUs }),
+    ...(dispatchCpuUs === undefined ? {} : { dispatchCpuUs }),
     jsUsPerEvent: jsNs / 1000 / sent,
     jsBusyPercent: jsNs / ms / 1e4,
     ...delays,

@@ -11,6 +11,7 @@ export const figures = {
   nsPerEvent: { title: 'ns per event', digits: 0 },
   hubUs: { title: 'µs of the hub', digits: 3 },
   dispatchUs: { title: 'dispatch p50 µs', digits: 2 },
+  dispatchCpuUs: { title: 'of its thread µs', digits: 2 },
   jsUsPerEvent: { title: 'JavaScript µs per event', digits: 2 },
   jsBusyPercent: { title: 'JavaScript thread busy %', digits: 1 },
   loopP99Ms: { title: 'loop delay p99 ms', digits: 1 },

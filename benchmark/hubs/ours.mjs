@@ -1,4 +1,5 @@
 // This package as a hub. Argument: the folder of the package.
+import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { serve } from './serve.mjs';
 
@@ -10,6 +11,8 @@ const [{ createEvent }, { createWebSocketServerEventTarget }] = await Promise.al
 const hub = createWebSocketServerEventTarget({ listen: { port: 0 }, relay: true });
 hub.addEventListener('error', ({ detail }) => console.error(`${detail.code}: ${detail.message}`));
 await hub.ready();
+// Only builds for benchmarks have the clock.
+const { benchThreadCpuNs } = createRequire(import.meta.url)(`${process.argv[2]}/loader.cjs`);
 const hearing = (callback) => (event) => callback(event.detail.payload);
 serve({
   address: `${hub.address.host}:${hub.address.port}`,
@@ -17,4 +20,5 @@ serve({
   listen: (type, id, callback) => hub.addEventListener(`${type}:${id}`, hearing(callback)),
   once: (type, id, callback) => hub.addEventListener(`${type}:${id}`, hearing(callback), { once: true }),
   subscribers: (topic) => hub.subscribers(topic),
+  threadCpuNs: benchThreadCpuNs,
 });

@@ -13,6 +13,8 @@ const INBOUND_STEP = 256;
 const ENVELOPE_BYTES = 200;
 /** Dispatches of a round whose time is kept. */
 const MAX_SAMPLES = 1 << 16;
+/** One turn in so many is measured by the thread's own clock, which costs more than a dispatch: as fast as it goes, and paced. */
+const CPU_EVERY = { fast: 8, paced: 2 };
 
 /** A payload that makes an envelope as long as those of the other publishers. */
 const payload = {
@@ -56,15 +58,41 @@ function connected(address) {
   });
 }
 
+/** Medians of the last samples of a round. */
+class Samples {
+  #took = new Float64Array(MAX_SAMPLES);
+  #count = 0;
+
+  clear() {
+    this.#count = 0;
+  }
+
+  add(took) {
+    this.#took[this.#count++ % MAX_SAMPLES] = took;
+  }
+
+  /** Undefined without samples. */
+  median() {
+    const took = this.#took.slice(0, Math.min(this.#count, MAX_SAMPLES)).sort();
+    return took[took.length >> 1];
+  }
+}
+
 /** A publisher in this process. */
 class Publisher {
   #credit = new Credit();
   #publish;
+  #cpuNs;
+  /** What reading that clock twice takes of it. */
+  #cpuCostNs = 0;
   #sent = 0;
-  #took = new Float64Array(MAX_SAMPLES);
+  #wallMs = new Samples();
+  #cpu = new Samples();
 
-  constructor(publish) {
+  constructor({ publish, threadCpuNs }) {
     this.#publish = publish;
+    this.#cpuNs = threadCpuNs;
+    if (threadCpuNs !== undefined) this.#cpuCostNs = costOf(threadCpuNs);
   }
 
   follow(address) {
@@ -76,19 +104,24 @@ class Publisher {
     const [began, before] = [performance.now(), this.#sent];
     const [credit, ids] = [this.#credit, Array.from({ length: topics }, (_, topic) => `t${topic}`)];
     let turns = 0;
+    const cpuEvery = perSecond === 0 ? CPU_EVERY.fast : CPU_EVERY.paced;
+    this.#wallMs.clear();
+    this.#cpu.clear();
+    const turn = () => {
+      for (let n = 0; n < burst; n++) this.#publish('bench', ids[this.#sent++ % topics], payload);
+    };
     const hasArrived = () => credit.arrived * topics >= this.#sent;
     return new Promise((resolve) => {
       const finish = () => {
         if (!hasArrived()) return credit.wait(finish);
-        resolve({ sent: this.#sent - before, ms: performance.now() - began, dispatchUs: this.#median(turns, burst) });
+        resolve({ sent: this.#sent - before, ms: performance.now() - began, ...this.#dispatch(burst) });
       };
       const step = () => {
         // Every topic gets as many, so that the slowest reader tells when all have arrived.
         if (performance.now() - began >= ms && this.#sent % topics === 0) return finish();
         if (this.#sent + burst - credit.arrived * topics > window * topics) return credit.wait(step);
-        const start = performance.now();
-        for (let n = 0; n < burst; n++) this.#publish('bench', ids[this.#sent++ % topics], payload);
-        this.#took[turns++ % MAX_SAMPLES] = performance.now() - start;
+        if (this.#cpuNs !== undefined && ++turns % cpuEvery === 0) this.#cpu.add(timed(turn, this.#cpuNs));
+        else this.#wallMs.add(timed(turn, wallMs));
         if (perSecond === 0) return setImmediate(step);
         const due = began + ((this.#sent - before) / burst) * (1000 / perSecond);
         setTimeout(step, Math.max(0, due - performance.now()));
@@ -97,11 +130,28 @@ class Publisher {
     });
   }
 
-  /** Microseconds that the dispatch of one event keeps its caller: the median over the last turns. */
-  #median(turns, burst) {
-    const took = this.#took.slice(0, Math.min(turns, MAX_SAMPLES)).sort();
-    return (took[took.length >> 1] * 1000) / burst;
+  /** Microseconds that the dispatch of one event keeps its caller, and those that its thread works for it meanwhile. */
+  #dispatch(burst) {
+    const [ms, cpuNs] = [this.#wallMs.median(), this.#cpu.median()];
+    return {
+      dispatchUs: (ms * 1000) / burst,
+      ...(cpuNs === undefined ? {} : { dispatchCpuUs: Math.max(0, cpuNs - this.#cpuCostNs) / 1000 / burst }),
+    };
   }
+}
+
+const wallMs = () => performance.now();
+
+function timed(work, clock) {
+  const start = clock();
+  work();
+  return clock() - start;
+}
+
+function costOf(clock) {
+  const samples = new Samples();
+  for (let n = 0; n < 10_000; n++) samples.add(timed(() => {}, clock));
+  return samples.median();
 }
 
 /** Counts what comes in, for a publisher in another process. */
@@ -137,9 +187,9 @@ function listenAhead(hub, window, count) {
   while (next < window) hub.once('bench', `k${next++}`, hear);
 }
 
-/** @param hub { address, publish(type, id, payload), listen(type, id, callback), once(…), subscribers(topic) } */
+/** @param hub { address, publish(type, id, payload), listen(type, id, callback), once(…), subscribers(topic), threadCpuNs?() } */
 export function serve(hub) {
-  const publisher = new Publisher(hub.publish);
+  const publisher = new Publisher(hub);
   const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   hub.listen('bench', 'ask', (text) => hub.publish('bench', 'answer', text));
   const handlers = {

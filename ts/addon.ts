@@ -13,8 +13,8 @@ import type {
   NativeHubPort,
   NativeListenOptions,
   NativeNetwork,
-  NativeRedisOptions,
   NativeOutcome,
+  NativeRedisOptions,
   NativeSpokeOptions,
   NativeSpokePort,
 } from './port.js';

@@ -42,6 +42,12 @@ export interface Binding {
     hubId: string,
     alpn: string | undefined,
   ): NativeSpokePort;
+  irohWaitingSpoke(
+    options: NativeSpokeOptions,
+    endpoint: NativeEndpoint,
+    hubId: string | undefined,
+    alpn: string | undefined,
+  ): NativeSpokePort;
   webSocketSpoke(options: NativeSpokeOptions, client: NativeClientOptions): NativeSpokePort;
   memorySpoke(options: NativeSpokeOptions, network: NativeNetwork, name: string, hubName: string): NativeSpokePort;
 }

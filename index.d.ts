@@ -718,6 +718,15 @@ export interface HubLifeCycleEvents extends LifeCycleEvents {
     };
 }
 
+/** A hub with an Iroh endpoint. */
+export interface IrohHubEventTarget<TEvent extends TypedEvent = AnyEvent> extends HubEventTarget<TEvent> {
+    /**
+     * Calls a spoke that waits for it (`accept` of `createIrohSpokeEventTarget`). One attempt: it resolves when the spoke's link is the hub's, and
+     * rejects as a spoke's first attempt does. The spoke is then a connection like all others; call again when it was lost.
+     */
+    dial(nodeId: string): Promise<void>;
+}
+
 export interface IrohOptions {
     /** Yours: the hub never closes it. */
     readonly endpoint: Endpoint;
@@ -738,7 +747,7 @@ export interface IrohHubOptions<TEvent extends TypedEvent = AnyEvent> extends Hu
  * const hub = await createIrohHubEventTarget({ endpoint, relay: true });
  * ```
  */
-export declare function createIrohHubEventTarget<TEvent extends TypedEvent = AnyEvent>(options: IrohHubOptions<TEvent>): Promise<HubEventTarget<TEvent>>;
+export declare function createIrohHubEventTarget<TEvent extends TypedEvent = AnyEvent>(options: IrohHubOptions<TEvent>): Promise<IrohHubEventTarget<TEvent>>;
 
 // Not exported, named by the declarations above:
 
@@ -805,8 +814,15 @@ declare class Endpoint implements AsyncDisposable {
     setAccess({ allow, deny }: AccessLists): void;
     /** Connects to another endpoint by a protocol that it accepts. */
     connect(nodeId: string, alpn: string, options?: WaitOptions): Promise<Connection>;
-    /** The next connection by one of the protocols in `alpns`. Waiting for it does not keep the process alive. */
+    /** The next connection by one of the protocols in `alpns`. */
     accept(options?: WaitOptions): Promise<Connection>;
+    /**
+     * Keeps the process alive until `close()` or `unref()`. Without it an endpoint does not, and neither does whatever waits for a connection, a
+     * stream or bytes; hubs and spokes keep it alive by themselves.
+     */
+    ref(): this;
+    /** Takes `ref()` back. */
+    unref(): this;
     /**
      * Closes the endpoint. Hubs and spokes that were closed before have said goodbye then; the connections of others are closed with 1001. Never
      * rejects; the same promise each time.
@@ -955,18 +971,26 @@ export interface SpokeOptions extends QueueOptions {
     readonly limits?: Limits;
 }
 
-export interface IrohSpokeOptions extends SpokeOptions {
-    /** Yours: the spoke never closes it. */
-    readonly endpoint: Endpoint;
+/** A spoke that dials its hub. */
+export interface IrohDialOptions extends CommonOptions {
     /** The id of the hub's endpoint: hex, base32, z-base-32 or base58. */
     readonly hubNodeId: string;
-    /** The hub's protocol. Default "alkpubsub/1". */
-    readonly alpn?: string;
+    readonly accept?: undefined;
 }
+
+/** A spoke that waits until its hub dials it (`hub.dial`). */
+export interface IrohAcceptOptions extends CommonOptions {
+    /** The id of the hub's endpoint; others are closed with 4403. `"any"`: whoever dials is the hub. */
+    readonly accept: string;
+    readonly hubNodeId?: undefined;
+}
+
+export type IrohSpokeOptions = IrohDialOptions | IrohAcceptOptions;
 
 /**
  * Makes a spoke of the hub at an endpoint, and gives it when the hub has let it in: a refusal rejects with its code. Afterwards the spoke comes
- * back whenever the link is lost. With `reconnect: { initial: true }` the first attempt is repeated like the others.
+ * back whenever the link is lost. With `reconnect: { initial: true }` the first attempt is repeated like the others. With `accept` it waits until
+ * the hub dials, as long as that takes, and again whenever the link is lost.
  *
  * ```js
  * const spoke = await createIrohSpokeEventTarget({ endpoint, hubNodeId });
@@ -974,6 +998,15 @@ export interface IrohSpokeOptions extends SpokeOptions {
  * ```
  */
 export declare function createIrohSpokeEventTarget<TEvent extends TypedEvent = AnyEvent>(options: IrohSpokeOptions): Promise<NativeTarget<TEvent>>;
+
+// Not exported, named by the declarations above:
+
+interface CommonOptions extends SpokeOptions {
+    /** Yours: the spoke never closes it. */
+    readonly endpoint: Endpoint;
+    /** The hub's protocol. Default "alkpubsub/1". */
+    readonly alpn?: string;
+}
 
 // ==== @alkdev/pubsub-native/iroh ==================================================================================================
 
@@ -1500,6 +1533,7 @@ export { DisconnectionDetail }; // see @alkdev/pubsub-native/event-target-iroh-h
 export { HubCallbacks }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { HubEventTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { HubLifeCycleEvents }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { IrohHubEventTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { IrohOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Attachment }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { AttachOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
@@ -1523,4 +1557,4 @@ export interface CreateHubOptions<TEvent extends TypedEvent = AnyEvent> extends 
  * hub.attach(httpServer, { path: '/events' });
  * ```
  */
-export declare function createHub<TEvent extends TypedEvent = AnyEvent>(options?: CreateHubOptions<TEvent>): WebSocketHubEventTarget<TEvent>;
+export declare function createHub<TEvent extends TypedEvent = AnyEvent>(options?: CreateHubOptions<TEvent>): WebSocketHubEventTarget<TEvent> & IrohHubEventTarget<TEvent>;

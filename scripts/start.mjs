@@ -1,14 +1,15 @@
 // The main job in one command: builds what is missing, then runs examples/main-job.
-// Usage: npm start -- [file | -] [--subscribers N] [--quiet] [--release | --no-build]
+// Usage: npm start -- [file | -] [--subscribers N] [--transport T] [--quiet] [--release | --no-build]
 import { accessSync, constants, statSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { build } from './build.mjs';
 import { fromRoot } from './project.mjs';
 import { Failure, parse, say, whenStarted } from './run.mjs';
 
-const usage = `usage: npm start -- [file | -] [--subscribers N] [--quiet] [--release | --no-build]
+const usage = `usage: npm start -- [file | -] [--subscribers N] [--transport T] [--quiet] [--release | --no-build]
   file             its lines are published; "-": standard input; without: README.md
   --subscribers N  subscribing processes, 1 to 64 (3)
+  --transport T    what the links go over: websocket (without) or iroh
   --quiet          the summary only
   --release        build and use the optimized addon
   --no-build       use what is built`;
@@ -16,6 +17,7 @@ const usage = `usage: npm start -- [file | -] [--subscribers N] [--quiet] [--rel
 whenStarted(import.meta.url, async (args) => {
   const { options, rest } = parse(args, {
     '--subscribers': 'value',
+    '--transport': 'value',
     '--quiet': 'flag',
     '--release': 'flag',
     '--no-build': 'flag',
@@ -25,12 +27,13 @@ whenStarted(import.meta.url, async (args) => {
   if (rest.length > 1) throw new Failure(`one input at a time\n${usage}`, 2);
   const input = inputPath(rest[0]);
   const subscribers = subscriberCount(options['--subscribers'] ?? '3');
+  const transport = transportNamed(options['--transport'] ?? 'websocket');
   if (!options['--no-build']) build({ release: options['--release'] });
   const { runMainJob } = await import('../examples/main-job/main.mjs');
   say(
-    `publishing ${input === '-' ? 'standard input' : relative(process.cwd(), input) || input} to ${subscribers} subscribers`,
+    `publishing ${input === '-' ? 'standard input' : relative(process.cwd(), input) || input} to ${subscribers} subscribers over ${transport}`,
   );
-  const problem = await runMainJob({ input, subscribers, quiet: options['--quiet'] ?? false });
+  const problem = await runMainJob({ input, subscribers, transport, quiet: options['--quiet'] ?? false });
   if (problem !== null) throw new Failure(problem);
   say('every subscriber has everything');
 });
@@ -53,6 +56,12 @@ function inputPath(argument) {
   }
   if (statSync(path).isDirectory()) throw new Failure(`cannot publish ${argument}: it is a folder`, 2);
   return path;
+}
+
+function transportNamed(text) {
+  const known = ['websocket', 'iroh'];
+  if (!known.includes(text)) throw new Failure(`--transport must be ${known.join(' or ')}, got ${text}`, 2);
+  return text;
 }
 
 function subscriberCount(text) {

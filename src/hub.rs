@@ -11,6 +11,8 @@ use alkpubsub_engine::delivery::Delivery;
 use alkpubsub_engine::hub::{Hub, HubConfig};
 use alkpubsub_engine::model::{Prefix, Published};
 use alkpubsub_engine::route::ConnKey;
+#[cfg(feature = "iroh")]
+use alkpubsub_engine::transport::iroh::Caller;
 use napi::bindgen_prelude::{Function, This};
 use napi::{Env, Error, JsValue, Result, Status};
 use napi_derive::napi;
@@ -89,6 +91,8 @@ pub struct NativeHub {
     shared: Arc<HubShared>,
     /// What `begin` begins.
     starts: RefCell<Vec<Start>>,
+    #[cfg(feature = "iroh")]
+    caller: Arc<OnceLock<Caller>>,
 }
 
 impl NativeHub {
@@ -100,6 +104,12 @@ impl NativeHub {
     /// What its transports have to know.
     pub(crate) fn config(&self) -> &HubConfig {
         self.shared.hub.config()
+    }
+
+    /// Where what dials spokes is put once there is an endpoint for it.
+    #[cfg(feature = "iroh")]
+    pub(crate) fn caller(&self) -> Arc<OnceLock<Caller>> {
+        Arc::clone(&self.caller)
     }
 
     /// The engine's handle.
@@ -133,7 +143,13 @@ impl NativeHub {
         let hub = Hub::start(options.hub_config(), Arc::clone(&delivery), runtime::handle());
         let shared =
             Arc::new(HubShared { hub, inbox: Arc::clone(&inbox), address: Arc::default(), door: OnceLock::new() });
-        Self { port: Port::new(inbox), shared, starts: RefCell::default() }
+        Self {
+            port: Port::new(inbox),
+            shared,
+            starts: RefCell::default(),
+            #[cfg(feature = "iroh")]
+            caller: Arc::default(),
+        }
     }
 
     /// Begins to bind; a hub that nothing binds is open at once.

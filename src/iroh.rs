@@ -7,8 +7,8 @@ use std::time::Duration;
 use alkpubsub_engine::hub::Hub;
 use alkpubsub_engine::model::{Error as EngineError, ErrorKind};
 use alkpubsub_engine::transport::iroh::{
-    ALPN, AcceptConfig, DialConfig, EndpointConfig, IrohConnector, IrohEndpoint, Relay, Relays, Speaks, key_in_file,
-    parse_id, parse_secret_key,
+    ALPN, AcceptConfig, DialConfig, EndpointConfig, IrohConnector, IrohEndpoint, IrohWaiter, Relay, Relays, Speaks,
+    WaitConfig, key_in_file, parse_id, parse_secret_key,
 };
 use napi::bindgen_prelude::{Buffer, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
@@ -276,11 +276,13 @@ impl NativeHub {
             max_message: hub.limits.max_message_bytes,
             handshake: hub.limits.handshake,
         };
+        let caller = self.caller();
         self.add_start(Box::new(move |hub, opening| {
             let accepting = match endpoint.take_for(config, Arc::new(hub.clone())) {
                 Ok(accepting) => accepting,
                 Err(error) => return hub.fail(crate::notice::failure_of(&error)),
             };
+            let _only_one = caller.set(accepting.caller());
             // Beside a listener the address is that one's: this one the endpoint has as well.
             let socket = endpoint.sockets().first().copied().filter(|_| !opening.is_shared());
             let url = format!("iroh:{}", endpoint.id());
@@ -294,6 +296,21 @@ impl NativeHub {
             });
             hub.own(waiting.abort_handle());
         }));
+        Ok(())
+    }
+}
+
+#[napi]
+impl NativeHub {
+    /// Calls a spoke that waits at its endpoint; `onDone` hears how that went. Only while the hub is open.
+    #[napi(catch_unwind, ts_args_type = "id: string, onDone: (outcome: Outcome) => void")]
+    pub fn call_iroh(&self, id: String, on_done: Function<'_, Outcome, ()>) -> Result<()> {
+        let id = parse_id(&id).map_err(invalid)?;
+        let missing =
+            || Error::new(Status::InvalidArg, "ERR_INVALID_OPTION: the hub has no Iroh endpoint to dial from");
+        let caller = self.caller().get().cloned().ok_or_else(missing)?;
+        let on_done = done(on_done)?;
+        runtime::handle().spawn(async move { settle(&on_done, caller.call(id).await) });
         Ok(())
     }
 }
@@ -312,14 +329,35 @@ pub(crate) fn iroh_spoke(
     hub_id: String,
     alpn: Option<String>,
 ) -> Result<NativeSpoke> {
-    let speaks = match options.peer.as_deref() {
-        Some("native") => Speaks::Native,
-        Some("plain") => Speaks::Plain,
-        _ => Speaks::Both,
-    };
+    let speaks = speaks(options.peer.as_deref());
     let config = options.spoke_config();
     let hub = parse_id(&hub_id).map_err(invalid)?;
     let alpn = alpn.unwrap_or_else(|| ALPN.into());
     let dial = DialConfig { hub, alpn, speaks, max_message: config.limits.max_message_bytes };
     Ok(NativeSpoke::over(Arc::new(IrohConnector::new(endpoint.bound()?, dial)), config))
+}
+
+/// A spoke that waits until a hub dials it: the one that is named, or any.
+#[napi(catch_unwind)]
+pub(crate) fn iroh_waiting_spoke(
+    options: SpokeOptions,
+    endpoint: &NativeEndpoint,
+    hub_id: Option<String>,
+    alpn: Option<String>,
+) -> Result<NativeSpoke> {
+    let speaks = speaks(options.peer.as_deref());
+    let config = options.spoke_config();
+    let hub = hub_id.map(|id| parse_id(&id).map_err(invalid)).transpose()?;
+    let alpn = alpn.unwrap_or_else(|| ALPN.into());
+    let wait = WaitConfig { hub, alpn, speaks, max_message: config.limits.max_message_bytes };
+    let waiter = IrohWaiter::new(endpoint.bound()?, wait).map_err(invalid)?;
+    Ok(NativeSpoke::over(Arc::new(waiter), config))
+}
+
+fn speaks(peer: Option<&str>) -> Speaks {
+    match peer {
+        Some("native") => Speaks::Native,
+        Some("plain") => Speaks::Plain,
+        _ => Speaks::Both,
+    }
 }

@@ -13,8 +13,8 @@ import type {
   NativeHubPort,
   NativeListenOptions,
   NativeNetwork,
-  NativeRedisOptions,
   NativeOutcome,
+  NativeRedisOptions,
   NativeSpokeOptions,
   NativeSpokePort,
 } from './port.js';
@@ -40,6 +40,12 @@ export interface Binding {
     options: NativeSpokeOptions,
     endpoint: NativeEndpoint,
     hubId: string,
+    alpn: string | undefined,
+  ): NativeSpokePort;
+  irohWaitingSpoke(
+    options: NativeSpokeOptions,
+    endpoint: NativeEndpoint,
+    hubId: string | undefined,
     alpn: string | undefined,
   ): NativeSpokePort;
   webSocketSpoke(options: NativeSpokeOptions, client: NativeClientOptions): NativeSpokePort;

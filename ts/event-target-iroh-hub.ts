@@ -2,7 +2,7 @@
 // Does not know how a hub behaves (hub-target.ts, engine/src/hub.rs).
 
 import { type HubOptions, hubOptionNames, makeHub } from './hub-options.js';
-import type { HubEventTarget } from './hub-target.js';
+import type { IrohHubEventTarget } from './hub-target.js';
 import { type IrohOptions, irohOptionNames, readIroh } from './iroh-options.js';
 import { checkNames, given } from './options.js';
 import type { AnyEvent, TypedEvent } from './types.js';
@@ -10,7 +10,13 @@ import type { AnyEvent, TypedEvent } from './types.js';
 export type { Admission, Admitted, Authorize, Grants, PeerInfo } from './authorize.js';
 export type { Connection } from './connection.js';
 export type { HubLimits, HubOptions } from './hub-options.js';
-export type { DisconnectionDetail, HubCallbacks, HubEventTarget, HubLifeCycleEvents } from './hub-target.js';
+export type {
+  DisconnectionDetail,
+  HubCallbacks,
+  HubEventTarget,
+  HubLifeCycleEvents,
+  IrohHubEventTarget,
+} from './hub-target.js';
 export type { IrohOptions } from './iroh-options.js';
 
 export interface IrohHubOptions<TEvent extends TypedEvent = AnyEvent> extends HubOptions<TEvent>, IrohOptions {}
@@ -25,7 +31,7 @@ export interface IrohHubOptions<TEvent extends TypedEvent = AnyEvent> extends Hu
  */
 export async function createIrohHubEventTarget<TEvent extends TypedEvent = AnyEvent>(
   options: IrohHubOptions<TEvent>,
-): Promise<HubEventTarget<TEvent>> {
+): Promise<IrohHubEventTarget<TEvent>> {
   checkNames(options, [...hubOptionNames, ...irohOptionNames]);
   const { endpoint, alpn, anyone, ...common } = options;
   const addIroh = readIroh(given({ endpoint, alpn, anyone }) as IrohOptions);

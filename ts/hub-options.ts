@@ -3,7 +3,7 @@
 
 import { type Authorize, checkAuthorize } from './authorize.js';
 import { type BackplaneTarget, readBackplane } from './backplane.js';
-import { type HubCallbacks, type HubEventTarget, HubTarget, type HubTargetOptions } from './hub-target.js';
+import { type HubCallbacks, HubTarget, type HubTargetOptions, type IrohHubEventTarget } from './hub-target.js';
 import { checkLimits, type Limits, limitNames, type QueueOptions, readLimits, readQueues } from './limits.js';
 import { NativeHub } from './native.js';
 import { boolean, callback, given, nonNegativeInteger, positiveInteger } from './options.js';
@@ -68,7 +68,7 @@ export interface PreparedHub<TEvent extends TypedEvent> {
 export function makeHub<TEvent extends TypedEvent>(
   options: HubOptions<TEvent>,
   addLinks: (hub: NativeHub) => void,
-): HubEventTarget<TEvent> {
+): IrohHubEventTarget<TEvent> {
   const { hub, callbacks, settings } = prepareHub(options);
   addLinks(hub);
   return new HubTarget(hub, callbacks, settings);

@@ -6,7 +6,9 @@
 import { type Authorize, Doorman } from './authorize.js';
 import { Connection, ConnectionLink, ConnectionTarget } from './connection.js';
 import { PubSubError } from './errors.js';
+import { calling, outcome } from './iroh-native.js';
 import { PortTarget, type PortTargetOptions } from './native-target.js';
+import { wrong } from './options.js';
 import type { ConnectionNotice, NativeAddress, NativeHubPort, Notice } from './port.js';
 import { sourceOf } from './target-event.js';
 import type { AnyEvent, CloseDetail, LifeCycleEvents, NativeTarget, TypedEvent } from './types.js';
@@ -52,6 +54,15 @@ export interface HubEventTarget<TEvent extends TypedEvent = AnyEvent> extends Na
   sourceOf(event: Event | TypedEvent): Connection | undefined;
 }
 
+/** A hub with an Iroh endpoint. */
+export interface IrohHubEventTarget<TEvent extends TypedEvent = AnyEvent> extends HubEventTarget<TEvent> {
+  /**
+   * Calls a spoke that waits for it (`accept` of `createIrohSpokeEventTarget`). One attempt: it resolves when the spoke's link is the hub's, and
+   * rejects as a spoke's first attempt does. The spoke is then a connection like all others; call again when it was lost.
+   */
+  dial(nodeId: string): Promise<void>;
+}
+
 /** The callbacks without the types of events, which exist for the compiler alone. */
 export interface Callbacks {
   onConnection?(spoke: ConnectionTarget, connection: Connection): unknown;
@@ -75,7 +86,7 @@ export interface HubTargetOptions extends PortTargetOptions {
   readonly authorize?: Authorize | undefined;
 }
 
-export class HubTarget extends PortTarget implements HubEventTarget {
+export class HubTarget extends PortTarget implements IrohHubEventTarget {
   readonly #port: NativeHubPort;
   readonly #doorman: Doorman | undefined;
   readonly #callbacks: Callbacks;
@@ -99,6 +110,12 @@ export class HubTarget extends PortTarget implements HubEventTarget {
 
   subscribers(topic: string): number {
     return this.state === 'closed' ? 0 : this.#port.subscribers(topic);
+  }
+
+  async dial(nodeId: string): Promise<void> {
+    if (typeof nodeId !== 'string') throw wrong('nodeId', 'a string', nodeId);
+    await this.ready();
+    await outcome((onDone) => calling(() => this.#port.callIroh(nodeId, onDone)));
   }
 
   sourceOf(event: Event | TypedEvent): Connection | undefined {

@@ -2,6 +2,7 @@
 // Does not know how a hub behaves (hub-target.ts, engine/src/hub.rs).
 
 import { type HubOptions, hubOptionNames, prepareHub } from './hub-options.js';
+import type { IrohHubEventTarget } from './hub-target.js';
 import { type IrohOptions, readIroh } from './iroh-options.js';
 import { checkNames } from './options.js';
 import type { AnyEvent, TypedEvent } from './types.js';
@@ -13,7 +14,13 @@ export type { BackplaneTarget } from './backplane.js';
 export type { ConnectionOptions, ForeignRequest, ForeignWebSocket, WebSocketFeed } from './carried-sockets.js';
 export type { Connection } from './connection.js';
 export type { HubLimits, HubOptions } from './hub-options.js';
-export type { DisconnectionDetail, HubCallbacks, HubEventTarget, HubLifeCycleEvents } from './hub-target.js';
+export type {
+  DisconnectionDetail,
+  HubCallbacks,
+  HubEventTarget,
+  HubLifeCycleEvents,
+  IrohHubEventTarget,
+} from './hub-target.js';
 export type { IrohOptions } from './iroh-options.js';
 export type { Attachment, AttachOptions, UpgradeOptions } from './upgrades.js';
 export type { WebSocketHubEventTarget } from './websocket-hub.js';
@@ -36,7 +43,7 @@ export interface CreateHubOptions<TEvent extends TypedEvent = AnyEvent> extends 
  */
 export function createHub<TEvent extends TypedEvent = AnyEvent>(
   options: CreateHubOptions<TEvent> = {},
-): WebSocketHubEventTarget<TEvent> {
+): WebSocketHubEventTarget<TEvent> & IrohHubEventTarget<TEvent> {
   checkNames(options, [...hubOptionNames, 'websocket', 'iroh']);
   const { websocket = {}, iroh, ...common } = options;
   checkNames(websocket, webSocketOptionNames, 'websocket');

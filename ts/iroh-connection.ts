@@ -1,10 +1,10 @@
 // Connections, streams and datagrams of your own over Iroh. Does not frame anything, and does not connect or accept (iroh.ts).
 // Invariant: whatever waits here can be given up, by a signal or a limit, and holds nothing afterwards.
 
+import { clearTimeout, setTimeout } from 'node:timers';
 import { onAbort } from './abort.js';
 import { PubSubError } from './errors.js';
 import { calling, toPubSubError } from './iroh-native.js';
-import { forget, hold } from './keep-alive.js';
 import { abortSignal, nonNegativeInteger, positiveInteger, wrong } from './options.js';
 import type { NativeConnection, NativeOperation, NativeOutcome, NativeStreams } from './port.js';
 
@@ -23,23 +23,8 @@ export interface ConnectionEnd {
   readonly reason: string;
 }
 
-/** Starts an operation and waits for it, which keeps the process alive; `take` gets what it brought. */
+/** Starts an operation and waits for it, which does not keep the process alive; `take` gets what it brought. */
 export async function operate<T>(
-  start: (onDone: (outcome: NativeOutcome) => void) => NativeOperation,
-  take: (operation: NativeOperation) => T,
-  options?: WaitOptions,
-): Promise<T> {
-  const waiting = {};
-  hold(waiting);
-  try {
-    return await operateIdly(start, take, options);
-  } finally {
-    forget(waiting);
-  }
-}
-
-/** The same for what may never come: it does not keep the process alive. */
-export async function operateIdly<T>(
   start: (onDone: (outcome: NativeOutcome) => void) => NativeOperation,
   take: (operation: NativeOperation) => T,
   { signal, timeoutMs }: WaitOptions = {},
@@ -47,7 +32,7 @@ export async function operateIdly<T>(
   abortSignal('signal', signal)?.throwIfAborted();
   nonNegativeInteger('timeoutMs', timeoutMs, MAX_TIMEOUT_MS);
   let ignore = (): void => {};
-  let timer: ReturnType<typeof setTimeout> | undefined;
+  let timer: NodeJS.Timeout | undefined;
   try {
     return await new Promise<T>((resolve, reject) => {
       const operation = calling(() =>
@@ -65,7 +50,7 @@ export async function operateIdly<T>(
         timer = setTimeout(
           () => giveUp(new PubSubError('ERR_TIMED_OUT', `not done within ${timeoutMs} ms`)),
           timeoutMs,
-        );
+        ).unref();
     });
   } finally {
     ignore();
@@ -191,7 +176,7 @@ export class Connection {
 
   /** How it ended; never rejects. */
   closed(): Promise<ConnectionEnd> {
-    this.#closed ??= operateIdly(
+    this.#closed ??= operate(
       (onDone) => this.#native.closed(onDone),
       (operation) => {
         const { code, reason } = operation.takeEnd() ?? { reason: '' };

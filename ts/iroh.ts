@@ -1,11 +1,12 @@
 // Endpoints of Iroh: a key, its sockets, and who may have connections with it. Reads options; the engine does the work.
 // Does not know hubs or spokes; their factories take an endpoint.
-// Invariant: what an endpoint carries goes on while nothing refers to the object; only close(), or the end of its thread, ends it.
+// Invariant: what an endpoint carries goes on while nothing refers to the object; only close(), or the end of its thread, ends it. It holds the process only by
+// ref(), and until it is bound and while it closes, which both end.
 
 import { PubSubError } from './errors.js';
-import { Connection, operate, operateIdly, type WaitOptions } from './iroh-connection.js';
+import { Connection, operate, type WaitOptions } from './iroh-connection.js';
 import { bindNative, calling, outcome } from './iroh-native.js';
-import { forget, hold } from './keep-alive.js';
+import { forget, hold, release } from './keep-alive.js';
 import { endpointId, NativeEndpoint } from './native.js';
 import { checkNames, given, invalidOption, positiveInteger, string, strings, wrong } from './options.js';
 import { type Pem, pemText } from './pem.js';
@@ -162,15 +163,30 @@ export class Endpoint implements AsyncDisposable {
     );
   }
 
-  /** The next connection by one of the protocols in `alpns`. Waiting for it does not keep the process alive. */
+  /** The next connection by one of the protocols in `alpns`. */
   accept(options?: WaitOptions): Promise<Connection> {
     const arrivals = this.#arrivals;
     if (arrivals === undefined) throw invalidOption('nothing is accepted: give alpns to createWithOptions');
-    return operateIdly(
+    return operate(
       (onDone) => arrivals.next(onDone),
       (operation) => toConnection(operation.takeConnection()),
       options,
     );
+  }
+
+  /**
+   * Keeps the process alive until `close()` or `unref()`. Without it an endpoint does not, and neither does whatever waits for a connection, a
+   * stream or bytes; hubs and spokes keep it alive by themselves.
+   */
+  ref(): this {
+    if (this.#closing === undefined) hold(this);
+    return this;
+  }
+
+  /** Takes `ref()` back. */
+  unref(): this {
+    release(this);
+    return this;
   }
 
   /**
@@ -189,12 +205,11 @@ export class Endpoint implements AsyncDisposable {
   async #close(): Promise<void> {
     const id = calling(() => this.#native.id());
     this.#id = id;
-    const waiting = {};
-    hold(waiting);
+    hold(this);
     try {
       await outcome((onDone) => this.#native.close(onDone));
     } finally {
-      forget(waiting);
+      forget(this);
     }
   }
 

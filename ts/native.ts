@@ -15,6 +15,7 @@ if (addon === undefined) throw unavailable;
 export const NativeEndpoint: Binding['NativeEndpoint'] = addon.NativeEndpoint;
 export const endpointId: Binding['endpointId'] = addon.endpointId;
 export const irohSpoke: Binding['irohSpoke'] = addon.irohSpoke;
+export const irohWaitingSpoke: Binding['irohWaitingSpoke'] = addon.irohWaitingSpoke;
 export const NativeHub: Binding['NativeHub'] = addon.NativeHub;
 export const NativeMemoryNetwork: Binding['NativeMemoryNetwork'] = addon.NativeMemoryNetwork;
 export const memorySpoke: Binding['memorySpoke'] = addon.memorySpoke;

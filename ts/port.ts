@@ -144,6 +144,7 @@ export interface NativeHubPort extends NativePort {
   joinBackplane(backplane: NativeBackplane): void;
   connectionBufferedAmount(connection: number): number;
   connectionStats(connection: number): Record<string, number>;
+  callIroh(id: string, onDone: (outcome: NativeOutcome) => void): void;
   subscribers(topic: string): number;
 }
 

@@ -67,6 +67,34 @@ conformance(
   withoutEcho,
 );
 
+/** A hub that has called its spoke. */
+async function called() {
+  const [endpoint, other] = [await bindEndpoint(), await bindEndpoint()];
+  introduce(endpoint, other);
+  const hub = await createIrohHubEventTarget({ endpoint });
+  const waiting = createIrohSpokeEventTarget({ endpoint: other, accept: endpoint.nodeId() });
+  const [spoke] = await Promise.all([waiting, hub.dial(other.nodeId())]);
+  return { hub, spoke, close: () => closeAll([spoke, hub], [other, endpoint]) };
+}
+
+conformance(
+  'an Iroh spoke towards the hub that called it',
+  async () => {
+    const { hub, spoke, close } = await called();
+    return { a: spoke, b: hub, close };
+  },
+  withoutEcho,
+);
+
+conformance(
+  'an Iroh hub towards a spoke that it called',
+  async () => {
+    const { hub, spoke, close } = await called();
+    return { a: hub, b: spoke, close };
+  },
+  withoutEcho,
+);
+
 /** One hub with both transports. */
 async function mixed() {
   const endpoint = await bindEndpoint();

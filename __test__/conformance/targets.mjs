@@ -24,13 +24,15 @@ export const columns = [
   },
   {
     title: 'Iroh, direct',
-    what: 'two spokes at a relaying hub, with and without echo; hub and spoke, both ways; the target of one connection',
+    what: 'two spokes at a relaying hub, with and without echo; hub and spoke, both ways, dialled by either; the target of one connection',
     suites: [
       'two Iroh spokes at a relaying hub',
       'two Iroh spokes with echo',
       'an Iroh spoke towards its hub',
       'an Iroh hub towards its spoke',
       'the target of one Iroh connection and its spoke',
+      'an Iroh spoke towards the hub that called it',
+      'an Iroh hub towards a spoke that it called',
     ],
     capabilities: { ...transport, echo: 'both' },
   },

@@ -18,7 +18,7 @@ export function introduce(endpoint, other) {
 }
 
 export async function makeEndpoint(t, options) {
-  const endpoint = await within(bindEndpoint(options), 'the endpoint is bound');
+  const endpoint = (await within(bindEndpoint(options), 'the endpoint is bound')).ref();
   // Not awaited: connections that are still there take seconds to drain.
   t.after(() => void endpoint.close());
   return endpoint;

@@ -27,23 +27,44 @@ function start(args, { stdin = 'ignore' } = {}) {
 
 const linesOf = (text) => text.split('\n').filter((line, index, all) => index < all.length - 1 || line !== '');
 
-test('every subscriber prints every line of the file in order, and the summary counts them', async () => {
-  const input = 'docs/decisions/0001-first-path.md';
-  const lines = linesOf(readFileSync(join(root, input), 'utf8'));
-  const { code, stdout, stderr } = await start([input, '--subscribers', '2']).finished;
-  assert.equal(code, 0, stderr);
-  const output = stdout.split('\n');
-  for (const name of ['1', '2']) {
-    const prefix = `[${name}] `;
-    const printed = output.filter((line) => line.startsWith(prefix)).map((line) => line.slice(prefix.length));
-    assert.deepEqual(printed, lines);
-    assert.match(stdout, new RegExp(`^received by subscriber ${name} +${lines.length}$`, 'm'));
-  }
-  assert.match(stdout, new RegExp(`^lines read +${lines.length}$`, 'm'));
-  assert.match(stdout, new RegExp(`^events sent +${lines.length}$`, 'm'));
-  assert.match(stdout, /^gaps +0$/m);
-  assert.match(stdout, /^drops +0$/m);
-});
+for (const transport of ['websocket', 'iroh']) {
+  test(`over ${transport} every subscriber prints every line of the file in order, and the summary counts them`, async () => {
+    const input = 'docs/decisions/0001-first-path.md';
+    const lines = linesOf(readFileSync(join(root, input), 'utf8'));
+    const { code, stdout, stderr } = await start([input, '--subscribers', '2', '--transport', transport]).finished;
+    assert.equal(code, 0, stderr);
+    const output = stdout.split('\n');
+    for (const name of ['1', '2']) {
+      const prefix = `[${name}] `;
+      const printed = output.filter((line) => line.startsWith(prefix)).map((line) => line.slice(prefix.length));
+      assert.deepEqual(printed, lines);
+      assert.match(stdout, new RegExp(`^received by subscriber ${name} +${lines.length}$`, 'm'));
+    }
+    assert.match(stdout, new RegExp(`^lines read +${lines.length}$`, 'm'));
+    assert.match(stdout, new RegExp(`^events sent +${lines.length}$`, 'm'));
+    assert.match(stdout, /^gaps +0$/m);
+    assert.match(stdout, /^drops +0$/m);
+  });
+
+  test(`over ${transport} a hundred thousand lines reach all subscribers`, async () => {
+    const job = start(['-', '--quiet', '--transport', transport], { stdin: 'pipe' });
+    job.child.stdin.end(Array.from({ length: 100_000 }, (_, n) => `line ${n} ${'x'.repeat(n % 200)}\n`).join(''));
+    const { code, stdout, stderr } = await job.finished;
+    assert.equal(code, 0, stderr + stdout);
+    assert.match(stdout, /^received by subscriber 1 +100000$/m);
+  });
+
+  test(`over ${transport} a reader that takes its time loses nothing`, async () => {
+    const job = start(['-', '--subscribers', '2', '--transport', transport], { stdin: 'pipe' });
+    job.child.stdout.pause();
+    job.child.stdin.end(Array.from({ length: 20_000 }, (_, n) => `line ${n} ${'x'.repeat(100)}\n`).join(''));
+    // Longer than a hub waits for a connection that does not read.
+    setTimeout(() => job.child.stdout.resume(), 1500);
+    const { code, stdout, stderr } = await job.finished;
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /^received by subscriber 2 +20000$/m);
+  });
+}
 
 test('--quiet prints the summary alone, and "-" reads standard input, the last line without a newline too', async () => {
   const job = start(['-', '--quiet'], { stdin: 'pipe' });
@@ -55,30 +76,12 @@ test('--quiet prints the summary alone, and "-" reads standard input, the last l
   assert.match(stdout, /^received by subscriber 3 +4$/m);
 });
 
-test('a hundred thousand lines reach all subscribers', async () => {
-  const job = start(['-', '--quiet'], { stdin: 'pipe' });
-  job.child.stdin.end(Array.from({ length: 100_000 }, (_, n) => `line ${n} ${'x'.repeat(n % 200)}\n`).join(''));
-  const { code, stdout, stderr } = await job.finished;
-  assert.equal(code, 0, stderr + stdout);
-  assert.match(stdout, /^received by subscriber 1 +100000$/m);
-});
-
-test('a reader that takes its time loses nothing', async () => {
-  const job = start(['-', '--subscribers', '2'], { stdin: 'pipe' });
-  job.child.stdout.pause();
-  job.child.stdin.end(Array.from({ length: 20_000 }, (_, n) => `line ${n} ${'x'.repeat(100)}\n`).join(''));
-  // Longer than a hub waits for a connection that does not read.
-  setTimeout(() => job.child.stdout.resume(), 1500);
-  const { code, stdout, stderr } = await job.finished;
-  assert.equal(code, 0, stderr);
-  assert.match(stdout, /^received by subscriber 2 +20000$/m);
-});
-
 test('bad arguments end with exit code 2 and one line that says why', async () => {
   for (const [args, reason] of [
     [['no-such-file'], /cannot publish no-such-file: there is no such file/],
     [['docs'], /cannot publish docs: it is a folder/],
     [['--subscribers', '0'], /--subscribers must be a whole number from 1 to 64, got 0/],
+    [['--transport', 'pigeon'], /--transport must be websocket or iroh, got pigeon/],
     [['--bogus'], /unknown option --bogus/],
   ]) {
     const { code, stdout, stderr } = await start(args).finished;
@@ -91,34 +94,36 @@ test('bad arguments end with exit code 2 and one line that says why', async () =
 
 const needsProc = { skip: process.platform !== 'linux' && 'finds the processes in /proc' };
 
-test('when the hub dies the job fails, says so and leaves no process', needsProc, async () => {
-  const { job, children } = await runningJob();
-  process.kill(children.find(({ file }) => file === 'hub').pid, 'SIGKILL');
-  const { code, stderr } = await job.finished;
-  assert.equal(code, 1);
-  assert.match(stderr, /the hub ended early, by SIGKILL/);
-  await allGone(children);
-});
+for (const transport of ['websocket', 'iroh']) {
+  test(`over ${transport} the job fails when the hub dies, says so and leaves no process`, needsProc, async () => {
+    const { job, children } = await runningJob(transport);
+    process.kill(children.find(({ file }) => file === 'hub').pid, 'SIGKILL');
+    const { code, stderr } = await job.finished;
+    assert.equal(code, 1);
+    assert.match(stderr, /the hub ended early, by SIGKILL/);
+    await allGone(children);
+  });
 
-test('a signal ends the job and all its processes', needsProc, async () => {
-  const { job, children } = await runningJob();
-  job.child.kill('SIGINT');
-  const { code, stderr } = await job.finished;
-  assert.equal(code, 1);
-  assert.match(stderr, /stopped by SIGINT/);
-  await allGone(children);
-});
+  test(`over ${transport} a signal ends the job and all its processes`, needsProc, async () => {
+    const { job, children } = await runningJob(transport);
+    job.child.kill('SIGINT');
+    const { code, stderr } = await job.finished;
+    assert.equal(code, 1);
+    assert.match(stderr, /stopped by SIGINT/);
+    await allGone(children);
+  });
 
-test('processes of a killed job end by themselves', needsProc, async () => {
-  const { job, children } = await runningJob();
-  job.child.kill('SIGKILL');
-  await job.finished;
-  await allGone(children);
-});
+  test(`over ${transport} processes of a killed job end by themselves`, needsProc, async () => {
+    const { job, children } = await runningJob(transport);
+    job.child.kill('SIGKILL');
+    await job.finished;
+    await allGone(children);
+  });
+}
 
 /** A job that waits for more input. */
-async function runningJob() {
-  const job = start(['-', '--subscribers', '2'], { stdin: 'pipe' });
+async function runningJob(transport) {
+  const job = start(['-', '--subscribers', '2', '--transport', transport], { stdin: 'pipe' });
   job.child.stdin.on('error', () => {});
   job.child.stdin.write('one line\n'.repeat(10_000));
   while (!job.text.stdout.includes('[2] one line')) await once(job.child.stdout, 'data');

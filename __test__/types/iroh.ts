@@ -1,6 +1,10 @@
 // Compiled, never run: the types of Iroh endpoints, hubs and spokes.
 import type { EventsOf, NativeTarget } from '@alkdev/pubsub-native';
-import { createIrohHubEventTarget, type HubEventTarget } from '@alkdev/pubsub-native/event-target-iroh-hub';
+import {
+  createIrohHubEventTarget,
+  type HubEventTarget,
+  type IrohHubEventTarget,
+} from '@alkdev/pubsub-native/event-target-iroh-hub';
 import { createIrohSpokeEventTarget } from '@alkdev/pubsub-native/event-target-iroh-spoke';
 import { createHub } from '@alkdev/pubsub-native/hub';
 import { type Connection, Endpoint, parseNodeId } from '@alkdev/pubsub-native/iroh';
@@ -18,6 +22,7 @@ export async function endpoints(): Promise<string> {
   // @ts-expect-error: endpoints are made by create
   new Endpoint();
   endpoint.setAccess({ allow: [parseNodeId('x')], deny: [] });
+  endpoint.ref().unref();
   return endpoint.nodeId();
 }
 
@@ -30,6 +35,11 @@ export async function targets(endpoint: Endpoint): Promise<void> {
   });
   spoke.addEventListener('chat.msg:r1', (event) => event.detail.payload.n.toFixed());
   createHub<Events>({ iroh: { endpoint }, websocket: { listen: { port: 0 } } });
+  const calling: IrohHubEventTarget<Events> = createHub<Events>({ iroh: { endpoint } });
+  await calling.dial('x');
+  await createIrohSpokeEventTarget<Events>({ endpoint, accept: 'any' });
+  // @ts-expect-error: it dials or it waits
+  await createIrohSpokeEventTarget({ endpoint, accept: 'any', hubNodeId: 'x' });
   // @ts-expect-error: an endpoint is needed
   await createIrohHubEventTarget({});
   // @ts-expect-error: whose spoke?

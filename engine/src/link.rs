@@ -131,6 +131,11 @@ pub struct ConnectError {
 pub trait Connect: Send + Sync + 'static {
     /// Makes one attempt. Dropping the future gives it up.
     fn connect(&self, to: Destination) -> BoxFuture<Result<Link, ConnectError>>;
+
+    /// True where the other end decides when there is a link: waiting for it has no limit, and no delay comes before it.
+    fn is_called(&self) -> bool {
+        false
+    }
 }
 
 /// Why a peer is not let in.

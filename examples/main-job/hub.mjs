@@ -1,10 +1,7 @@
 // The hub of the main job: listens on a free port of this machine and relays events between spokes, without seeing one in JavaScript.
-import { createWebSocketServerEventTarget } from '@alkdev/pubsub-native/event-target-websocket-server';
+// Argument: the transport.
 import { follow, leave, tell, watch } from './child.mjs';
-
-const hub = createWebSocketServerEventTarget({ listen: { port: 0 }, relay: true });
-const losses = watch(hub, 'hub');
-hub.addEventListener('backpressure', () => tell('progress', losses));
+import { listen } from './links.mjs';
 
 follow({
   async stop() {
@@ -13,5 +10,7 @@ follow({
   },
 });
 
-await hub.ready();
-tell('ready', { url: hub.address.url });
+const hub = await listen(process.argv[2]);
+const losses = watch(hub.target, 'hub');
+hub.target.addEventListener('backpressure', () => tell('progress', losses));
+tell('ready', { address: hub.address });

@@ -14,7 +14,7 @@ const looksWithoutProgress = 60;
 
 /**
  * Runs the job and prints its summary.
- * @param {{ input: string, subscribers: number, quiet: boolean }} options `input`: a path, or "-"
+ * @param {{ input: string, subscribers: number, quiet: boolean, transport: string }} options `input`: a path, or "-"; `transport`: one of links.mjs
  * @returns {Promise<string | null>} what went wrong, or `null` when every subscriber has everything
  */
 export async function runMainJob(options) {
@@ -78,14 +78,14 @@ class Job {
   }
 
   async run() {
-    const { input, quiet } = this.#options;
+    const { input, quiet, transport } = this.#options;
     const mode = quiet ? 'quiet' : 'printing';
-    const hub = this.#start('hub', []);
+    const hub = this.#start('hub', [transport]);
     await this.#isReady([hub]);
     for (let i = 1; i <= this.#options.subscribers; i += 1) {
-      this.subscribers.push(this.#start('subscriber', [hub.url, String(i), mode], `subscriber ${i}`));
+      this.subscribers.push(this.#start('subscriber', [hub.address, String(i), mode], `subscriber ${i}`));
     }
-    this.#publisher = this.#start('publisher', [hub.url, input, mode]);
+    this.#publisher = this.#start('publisher', [hub.address, input, mode]);
     await this.#isReady([...this.subscribers, this.#publisher]);
     this.#startedAt = performance.now();
     this.#lookTimer = setInterval(() => this.#look(), lookMs);

@@ -1,11 +1,11 @@
 // The publishing spoke of the main job: sends each line of the input as one event, and an event that marks the end.
-// Arguments: the URL of the hub, the input ("-": standard input), "printing" when the subscribers print.
+// Arguments: the address of the hub, the input ("-": standard input), "printing" when the subscribers print.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { createPubSub } from '@alkdev/pubsub-native';
-import { createWebSocketClientEventTarget } from '@alkdev/pubsub-native/event-target-websocket-client';
 import { fail, follow, leave, now, tell, watch } from './child.mjs';
 import { lineBatches } from './lines.mjs';
+import { dial } from './links.mjs';
 
 /** Bytes that may wait in the spoke before the next line. A guess: far more than one write, far less than a hub queues. */
 const highWaterBytes = 1024 * 1024;
@@ -16,17 +16,7 @@ const printWindowBytes = 256 * 1024;
 /** Bytes of an envelope around the text of a line. */
 const envelopeBytes = 96;
 
-const [url, input, mode] = process.argv.slice(2);
-const spoke = createWebSocketClientEventTarget(url);
-const pubsub = createPubSub({ eventTarget: spoke });
-const losses = watch(spoke, 'publisher');
-const hash = createHash('sha256');
-let lines = 0;
-let sent = 0;
-
-/** Lines that not every subscriber has printed: their sizes, in order. A terminal may be slow, and printing blocks the subscriber. */
-const unprinted = { first: 1, sizes: [], bytes: 0, wake: undefined };
-
+const [address, input, mode] = process.argv.slice(2);
 follow({
   go: () => publishAll().catch((error) => fail(`line ${lines}: ${error.message}`)),
   printed({ through }) {
@@ -36,10 +26,21 @@ follow({
     unprinted.wake?.();
   },
   async stop() {
-    await spoke.close();
+    await link.close();
     leave(losses);
   },
 });
+
+const link = await dial(address);
+const spoke = link.target;
+const pubsub = createPubSub({ eventTarget: spoke });
+const losses = watch(spoke, 'publisher');
+const hash = createHash('sha256');
+let lines = 0;
+let sent = 0;
+
+/** Lines that not every subscriber has printed: their sizes, in order. A terminal may be slow, and printing blocks the subscriber. */
+const unprinted = { first: 1, sizes: [], bytes: 0, wake: undefined };
 
 async function publishAll() {
   const progress = setInterval(() => tell('progress', { lines, sent, ...losses }), 250);

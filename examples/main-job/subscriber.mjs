@@ -1,12 +1,21 @@
 // A subscribing spoke of the main job: prints each line, and checks number, order and content.
-// Arguments: the URL of the hub, its name, "printing" or "quiet".
+// Arguments: the address of the hub, its name, "printing" or "quiet".
 import { createHash } from 'node:crypto';
-import { createWebSocketClientEventTarget } from '@alkdev/pubsub-native/event-target-websocket-client';
 import { follow, leave, now, tell, topic, watch } from './child.mjs';
 import { LatencyHistogram } from './latency.mjs';
+import { dial } from './links.mjs';
 
-const [url, name, mode] = process.argv.slice(2);
-const spoke = createWebSocketClientEventTarget(url);
+const [address, name, mode] = process.argv.slice(2);
+follow({
+  async stop() {
+    clearInterval(progress);
+    await link.close();
+    leave(losses);
+  },
+});
+
+const link = await dial(address);
+const spoke = link.target;
 const losses = watch(spoke, `subscriber ${name}`);
 const hash = createHash('sha256');
 const latency = new LatencyHistogram();
@@ -46,14 +55,6 @@ function printAll() {
   unprinted = '';
   process.stdout.write(text, () => tell('printed', { through }));
 }
-
-follow({
-  async stop() {
-    clearInterval(progress);
-    await spoke.close();
-    leave(losses);
-  },
-});
 
 await Promise.all([spoke.ready(topic.line), spoke.ready(topic.end)]);
 tell('ready');

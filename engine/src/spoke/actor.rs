@@ -142,6 +142,10 @@ impl SpokeActor {
                 return Ok(Err(ConnectError { error, is_terminal: false }));
             }
         };
+        if self.connector.is_called() {
+            let called = self.connector.connect(destination);
+            return self.meanwhile(called).await;
+        }
         let limit = self.shared.config.limits.handshake;
         let attempt = tokio::time::timeout(limit, self.connector.connect(destination));
         Ok(self.meanwhile(attempt).await?.unwrap_or_else(|_| {
@@ -193,7 +197,11 @@ impl SpokeActor {
         self.on_offline_tick();
         self.attempt += 1;
         let jitter = backoff::delay(&policy, self.attempt, rand::rng().random());
-        let delay = lost.delay.map_or(jitter, |asked| asked + jitter);
+        let delay = match lost.delay {
+            _ if self.connector.is_called() => Duration::ZERO,
+            Some(asked) => asked + jitter,
+            None => jitter,
+        };
         let (attempt, delay_ms) = (self.attempt, delay.as_millis() as u64);
         info!(target: trace::SPOKE, attempt, delay_ms, cause = lost.failure.message, "reconnecting");
         self.shared.delivery.notice(Notice::Reconnecting { attempt, delay_ms, cause: lost.failure });

@@ -14,17 +14,27 @@ mod key_file;
 mod link;
 mod outflow;
 mod raw;
+mod wait;
 
-pub use accept::{AcceptConfig, Acceptance};
+pub use accept::{AcceptConfig, Acceptance, Caller};
 pub use connect::{DialConfig, IrohConnector, Speaks};
 pub use endpoint::{EndpointConfig, IrohEndpoint, Relay, Relays};
 pub use id::{parse_id, parse_secret_key};
 pub use key_file::key_in_file;
 pub use raw::{Arrivals, IrohConnection, IrohRecv, IrohSend};
+pub use wait::{IrohWaiter, WaitConfig};
 
 /// The protocol of links to plain peers, and what is appended to it for native ones.
 pub const ALPN: &str = "alkpubsub/1";
 const HELLO_SUFFIX: &[u8] = b"+hello";
+
+/// Marks links that a hub dials. Without it a hub that calls another hub would wait for its stream, and that one for this one's.
+const CALL_SUFFIX: &str = "+call";
+
+/// The protocol of links that a hub dials.
+fn called(alpn: &str) -> String {
+    format!("{alpn}{CALL_SUFFIX}")
+}
 
 /// Both names of a protocol, the native one first.
 fn alpns(alpn: &str) -> [Vec<u8>; 2] {

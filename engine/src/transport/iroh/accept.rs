@@ -1,17 +1,20 @@
-//! Takes connections of one protocol for a hub: asks who may come in, waits for the stream, gives a link. Does not listen; the endpoint does.
+//! Takes connections of one protocol for a hub, and calls spokes that wait for it: asks who may come in, waits for the stream, gives a link.
+//! Does not listen; the endpoint does.
 //!
 //! Invariant: who is refused is told why by the close code, before any stream of it is accepted.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use iroh::endpoint::{Connection, VarInt};
-use tokio::time::{Instant, timeout_at};
+use iroh::EndpointId;
+use iroh::endpoint::{Connection, ConnectionError, VarInt};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
-use super::alpns;
+use super::connect::{DialConfig, IrohConnector, Speaks};
 use super::endpoint::{Door, IrohEndpoint, Registered};
 use super::link::{self, Parts};
+use super::{alpns, called};
 use crate::link::{Accept, BoxFuture, Refusal};
 use crate::model::{CloseCode, CloseReason, Error, ErrorKind};
 use crate::trace;
@@ -34,6 +37,64 @@ pub struct AcceptConfig {
 /// Accepting, until this is dropped.
 pub struct Acceptance {
     _registered: Registered,
+    porter: Arc<Porter>,
+}
+
+impl Acceptance {
+    /// Calls spokes for the same hub, also after this was dropped.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        Caller { porter: Arc::clone(&self.porter) }
+    }
+}
+
+/// Calls spokes that wait for their hub. Cheap to clone.
+#[derive(Clone)]
+pub struct Caller {
+    porter: Arc<Porter>,
+}
+
+impl std::fmt::Debug for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Caller").finish_non_exhaustive()
+    }
+}
+
+impl Caller {
+    /// Makes one attempt; the link is the hub's when it is done. The spoke is asked about like one that came by itself.
+    ///
+    /// # Errors
+    /// As when a spoke dials: `Connect`, `Handshake`, `Tls`, `Forbidden`, `TimedOut`, `Closed`; what the hub itself refuses, as the peer
+    /// is told it.
+    pub async fn call(&self, id: EndpointId) -> Result<(), Error> {
+        let Porter { config, endpoint, .. } = &*self.porter;
+        let alpn = called(&config.alpn);
+        let dial = DialConfig { hub: id, alpn: alpn.clone(), speaks: Speaks::Both, max_message: config.max_message };
+        let connector = IrohConnector::new(endpoint.clone(), dial);
+        let connection = timeout(config.handshake, connector.connection()).await;
+        let connection = connection.map_err(|_| unanswered(&id))?.map_err(|failed| failed.error)?;
+        match self.porter.let_in(&connection, &alpn).await {
+            Ok(come) => come.map_err(|error| connector.lost(&error).error),
+            Err(reason) => {
+                link::close(&connection, &reason);
+                Err(turned_away(&reason))
+            }
+        }
+    }
+}
+
+fn unanswered(id: &EndpointId) -> Error {
+    Error::new(ErrorKind::TimedOut, format!("{id} does not answer"))
+}
+
+fn turned_away(reason: &CloseReason) -> Error {
+    let kind = match reason.code {
+        CloseCode::REFUSED => ErrorKind::Forbidden,
+        CloseCode::NOT_IDENTIFIED => ErrorKind::NotIdentified,
+        CloseCode::TIMED_OUT => ErrorKind::TimedOut,
+        _ => ErrorKind::Refused,
+    };
+    Error::new(kind, format!("this hub closed the connection with code {}: {}", reason.code.0, reason.reason))
 }
 
 impl std::fmt::Debug for Acceptance {
@@ -55,11 +116,12 @@ impl IrohEndpoint {
         }
         let names = alpns(&config.alpn);
         let porter = Arc::new(Porter { config, acceptor, endpoint: self.clone() });
+        let receiving = Arc::clone(&porter);
         let door: Door = Arc::new(move |connection| -> BoxFuture<()> {
-            let porter = Arc::clone(&porter);
+            let porter = Arc::clone(&receiving);
             Box::pin(async move { porter.receive(connection).await })
         });
-        Ok(Acceptance { _registered: self.register(&names, &door)? })
+        Ok(Acceptance { _registered: self.register(&names, &door)?, porter })
     }
 }
 
@@ -71,13 +133,14 @@ struct Porter {
 
 impl Porter {
     async fn receive(&self, connection: Connection) {
-        if let Err(reason) = self.let_in(&connection).await {
+        if let Err(reason) = self.let_in(&connection, &self.config.alpn).await {
             debug!(target: trace::IROH, id = %connection.remote_id().fmt_short(), code = reason.code.0, why = reason.reason, "refused");
             link::close(&connection, &reason);
         }
     }
 
-    async fn let_in(&self, connection: &Connection) -> Result<(), CloseReason> {
+    /// What is to be told to a peer that is not let in; within it, why one that was has gone before its stream came.
+    async fn let_in(&self, connection: &Connection, alpn: &str) -> Result<Result<(), ConnectionError>, CloseReason> {
         let deadline = Instant::now() + self.config.handshake;
         connection.set_max_concurrent_bi_streams(VarInt::from_u32(1));
         connection.set_max_concurrent_uni_streams(VarInt::from_u32(0));
@@ -91,9 +154,11 @@ impl Porter {
             return Err(no_room());
         }
         let stream = timeout_at(deadline, connection.accept_bi()).await.map_err(|_| late())?;
-        // Who has gone meanwhile needs no reason.
-        let Ok((send, recv)) = stream else { return Ok(()) };
-        let is_native = connection.alpn() != self.config.alpn.as_bytes();
+        let (send, recv) = match stream {
+            Ok(halves) => halves,
+            Err(error) => return Ok(Err(error)),
+        };
+        let is_native = connection.alpn() != alpn.as_bytes();
         let link = link::make(Parts {
             endpoint: self.endpoint.clone(),
             connection: connection.clone(),
@@ -102,8 +167,11 @@ impl Porter {
             is_native,
             max_message: self.config.max_message,
         });
-        self.acceptor.take(link, admission);
-        Ok(())
+        if self.acceptor.take(link, admission) {
+            Ok(Ok(()))
+        } else {
+            Err(CloseReason::new(CloseCode::GOING_AWAY, "the hub is closed"))
+        }
     }
 }
 

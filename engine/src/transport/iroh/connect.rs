@@ -92,7 +92,8 @@ impl IrohConnector {
         Ok(connection)
     }
 
-    async fn open(&self, connection: Connection) -> Result<Link, ConnectError> {
+    /// A link over a stream of a connection; this end opens it.
+    pub(super) async fn open(&self, connection: Connection) -> Result<Link, ConnectError> {
         let (send, recv) = connection.open_bi().await.map_err(|error| self.lost(&error))?;
         let is_native = connection.alpn() != self.config.alpn.as_bytes();
         Ok(link::make(Parts {
@@ -110,7 +111,7 @@ impl IrohConnector {
         match error {
             ConnectWithOptsError::SelfConnect { .. } => terminal(Error::new(
                 ErrorKind::InvalidOption,
-                format!("hubNodeId {hub} is this endpoint itself; a hub and its spoke need an endpoint each"),
+                format!("{hub} is this endpoint itself; a hub and its spoke need an endpoint each"),
             )),
             ConnectWithOptsError::EndpointClosed { .. } => {
                 terminal(Error::new(ErrorKind::Closed, "the endpoint is closed"))
@@ -134,12 +135,15 @@ impl IrohConnector {
         }
     }
 
-    fn lost(&self, error: &ConnectionError) -> ConnectError {
+    pub(super) fn lost(&self, error: &ConnectionError) -> ConnectError {
         let hub = self.config.hub;
         match alert_of(error) {
             Some(NO_APPLICATION_PROTOCOL) => temporary(Error::new(
                 ErrorKind::Handshake,
-                format!("{hub} does not accept {:?}: no hub is there now, or it has another alpn", self.config.alpn),
+                format!(
+                    "{hub} does not accept {:?}: nobody takes it there now, or under another alpn",
+                    self.config.alpn
+                ),
             )),
             Some(UNKNOWN_CA | BAD_CERTIFICATE) => {
                 terminal(Error::new(ErrorKind::Tls, format!("another endpoint than {hub} answers at its address")))
@@ -181,7 +185,7 @@ fn alert_of(error: &ConnectionError) -> Option<u64> {
     u64::from(code).checked_sub(FIRST_ALERT).filter(|alert| *alert < 0x100)
 }
 
-fn terminal(error: Error) -> ConnectError {
+pub(super) fn terminal(error: Error) -> ConnectError {
     ConnectError { error, is_terminal: true }
 }
 

@@ -12,6 +12,7 @@ use std::io;
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::model::{CloseCode, Error, Grants};
@@ -131,6 +132,13 @@ pub struct ConnectError {
 pub trait Connect: Send + Sync + 'static {
     /// Makes one attempt. Dropping the future gives it up.
     fn connect(&self, to: Destination) -> BoxFuture<Result<Link, ConnectError>>;
+
+    /// The same to the same place, over whose links nobody hears what was published with this origin; nothing where the other end is no bus
+    /// or cannot be used so.
+    fn marking(&self, origin: &str) -> Option<Arc<dyn Connect>> {
+        let _unmarked = origin;
+        None
+    }
 }
 
 /// Why a peer is not let in.

@@ -55,6 +55,8 @@ pub enum Handed {
     Unwanted,
     /// No room: it was dropped.
     Full,
+    /// Larger than the backplane carries: it was dropped.
+    TooLarge,
     /// The backplane was closed: it was dropped.
     Closed,
 }
@@ -102,6 +104,9 @@ pub trait Landing: Send + Sync {
 
     /// The backplane cannot be reached, for now.
     fn down(&self, why: Error);
+
+    /// Something else went wrong, so many times: of events that were handed over, or that came and are none.
+    fn trouble(&self, why: Error, times: u64);
 
     /// Events are missing here, in the order of events.
     fn hole(&self, hole: Hole);

@@ -1,18 +1,21 @@
 // The factory of the Redis target: reads where the server is and how events lie there. Does not know how the target behaves
 // (spoke-target.ts, engine/src/spoke/, engine/src/transport/redis/).
 
+import type { BackplaneTarget } from './backplane.js';
 import { type ClientTlsOptions, readTls } from './client-tls.js';
 import { type Limits, limitNames } from './limits.js';
-import { redisTarget } from './native.js';
+import { redisBackplane as redisBackplaneOf, redisTarget } from './native.js';
 import { current, type DestinationOption, makeSpoke, type OrAsked } from './native-spoke.js';
 import { boolean, checkNames, given, invalidOption, string, wrong } from './options.js';
-import type { NativeRedisOptions } from './port.js';
+import type { NativeBackplane, NativeRedisOptions } from './port.js';
+import { askedBackplane, RedisTarget } from './redis-target.js';
 import { checkNoClient, isServerUrl } from './redis-url.js';
-import { type SpokeOptions, spokeOptionNames } from './spoke-options.js';
+import { readSpokeOptions, type SpokeOptions, spokeOptionNames } from './spoke-options.js';
 import type { Destination, HeaderPairs } from './spoke-target.js';
 import { isWellFormed } from './topic.js';
 import type { AnyEvent, NativeTarget, TypedEvent } from './types.js';
 
+export type { BackplaneTarget } from './backplane.js';
 export type { ClientTlsOptions } from './client-tls.js';
 export type { Limits, QueueOptions } from './limits.js';
 export type { OrAsked } from './native-spoke.js';
@@ -37,10 +40,17 @@ export interface RedisEventTargetOptions extends Omit<SpokeOptions, 'peer' | 'he
   readonly limits?: Omit<Limits, 'maxMalformed'>;
 }
 
+/** A target at a Redis; given to hubs as their `backplane`, it joins them. */
+export interface RedisEventTarget<TEvent extends TypedEvent = AnyEvent> extends NativeTarget<TEvent>, BackplaneTarget {}
+
+/** How hubs are joined by a Redis without a target there. `url`, `username` and `password` are texts. */
+export type RedisBackplaneOptions = Omit<RedisEventTargetOptions, 'echo' | 'signal'>;
+
 const ownNames: readonly string[] = ['url', 'username', 'password', 'prefix', 'tls', 'clientName'];
 const ownLimits = limitNames.filter((name) => name !== 'maxMalformed');
 const hubNames: readonly string[] = ['peer', 'helloTimeoutMs'];
 const optionNames = [...ownNames, ...spokeOptionNames.filter((name) => !hubNames.includes(name))];
+const backplaneNames = optionNames.filter((name) => name !== 'echo' && name !== 'signal');
 
 /**
  * Makes a target whose events travel through a Redis: whatever one dispatches reaches the listeners of all, its own among them. It
@@ -54,14 +64,33 @@ const optionNames = [...ownNames, ...spokeOptionNames.filter((name) => !hubNames
  */
 export function createRedisEventTarget<TEvent extends TypedEvent = AnyEvent>(
   options: RedisEventTargetOptions,
-): NativeTarget<TEvent> {
-  checkNoClient(options);
-  checkNoSet(options);
-  checkNames(options, optionNames);
-  if (options.limits !== undefined) checkNames(options.limits, ownLimits, 'limits');
+): RedisEventTarget<TEvent> {
+  checkRedisOptions(options, optionNames);
   const { echo, ...rest } = options;
   const redis = readRedis(options);
-  return makeSpoke(rest, readDestination(options), (native) => redisTarget(native, redis), true);
+  return makeSpoke<TEvent>(
+    rest,
+    readDestination(options),
+    (native) => redisTarget(native, redis),
+    RedisTarget,
+  ) as RedisEventTarget<TEvent>;
+}
+
+/** What joins hubs by a Redis, without a target there: each hub that joins has connections of its own. */
+export function redisBackplane(options: RedisBackplaneOptions): NativeBackplane {
+  checkRedisOptions(options, backplaneNames);
+  const destination = readDestination(options);
+  if (typeof destination === 'function') throw invalidOption(askedBackplane);
+  const native = redisBackplaneOf({ ...destination, asks: false, ...readSpokeOptions(options) }, readRedis(options));
+  if (native === null) throw invalidOption(askedBackplane);
+  return native;
+}
+
+function checkRedisOptions(options: RedisEventTargetOptions, names: readonly string[]): void {
+  checkNoClient(options);
+  checkNoSet(options);
+  checkNames(options, names);
+  if (options.limits !== undefined) checkNames(options.limits, ownLimits, 'limits');
 }
 
 /** Several servers are not built yet. */

@@ -2,7 +2,8 @@
 // Does not know a transport: each transport's factory adds its own way to make links.
 
 import { type Authorize, checkAuthorize } from './authorize.js';
-import { type BackplaneTarget, readBackplane } from './backplane.js';
+import { type BackplaneTarget, joins, readBackplane } from './backplane.js';
+import { type RedisBackplaneOptions, redisBackplane } from './event-target-redis.js';
 import { type HubCallbacks, type HubEventTarget, HubTarget, type HubTargetOptions } from './hub-target.js';
 import { checkLimits, type Limits, limitNames, type QueueOptions, readLimits, readQueues } from './limits.js';
 import { NativeHub } from './native.js';
@@ -38,9 +39,9 @@ export interface HubOptions<TEvent extends TypedEvent = AnyEvent> extends HubCal
   readonly authorize?: Authorize;
   /**
    * Joins this hub to all others that have the same one: what is published on one reaches the subscribers of all. A target of
-   * `createProcessEventTarget`; it stays yours to close.
+   * `createProcessEventTarget` or `createRedisEventTarget`, which stays yours to close; or the options of a Redis, as `{ url, prefix }`.
    */
-  readonly backplane?: BackplaneTarget;
+  readonly backplane?: BackplaneTarget | RedisBackplaneOptions;
 }
 
 export const hubOptionNames: readonly string[] = [
@@ -74,13 +75,18 @@ export function makeHub<TEvent extends TypedEvent>(
   return new HubTarget(hub, callbacks, settings);
 }
 
+/** True for the options of a Redis; what is no backplane at all is not. */
+function isRedis(backplane: BackplaneTarget | RedisBackplaneOptions | undefined): backplane is RedisBackplaneOptions {
+  return typeof backplane === 'object' && backplane !== null && 'url' in backplane && !(joins in backplane);
+}
+
 /** Reads the options and makes a native hub that nothing makes links for yet. */
 export function prepareHub<TEvent extends TypedEvent>(options: HubOptions<TEvent>): PreparedHub<TEvent> {
   const callbacks = readCallbacks(options);
   const echo = boolean('echo', options.echo);
   const { authorize } = options;
   checkAuthorize(authorize);
-  const backplane = readBackplane(options.backplane);
+  const backplane = isRedis(options.backplane) ? redisBackplane(options.backplane) : readBackplane(options.backplane);
   const hub = new NativeHub(readHubOptions(options));
   if (backplane !== undefined) hub.joinBackplane(backplane);
   return { hub, callbacks, settings: { echo, authorize } };

@@ -12,6 +12,7 @@ export type { Admission, Admitted, Authorize, Grants, PeerInfo } from './authori
 export type { BackplaneTarget } from './backplane.js';
 export type { ConnectionOptions, ForeignRequest, ForeignWebSocket, WebSocketFeed } from './carried-sockets.js';
 export type { Connection } from './connection.js';
+export type { RedisBackplaneOptions } from './event-target-redis.js';
 export type { HubLimits, HubOptions } from './hub-options.js';
 export type { DisconnectionDetail, HubCallbacks, HubEventTarget, HubLifeCycleEvents } from './hub-target.js';
 export type { IrohOptions } from './iroh-options.js';

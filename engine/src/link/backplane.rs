@@ -99,7 +99,8 @@ pub trait Landing: Send + Sync {
     /// A subscription cannot be had.
     fn refused(&self, topic: &str, number: u64, why: Error);
 
-    /// The backplane can be reached, and everything that was subscribed is again. [`Landing::hole`] comes before it.
+    /// The backplane can be reached, and everything that was subscribed is again. [`Landing::hole`] stands beside it, before any event that
+    /// follows.
     fn up(&self);
 
     /// The backplane cannot be reached, for now.

@@ -1067,13 +1067,13 @@ export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { OrAsked }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { RedisBackplaneOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { RedisEventTargetOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 /** A target at a Redis; given to hubs as their `backplane`, it joins them. */
 export interface RedisEventTarget<TEvent extends TypedEvent = AnyEvent> extends NativeTarget<TEvent>, BackplaneTarget {
 }
 
-export { RedisBackplaneOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 /**
  * Makes a target whose events travel through a Redis: whatever one dispatches reaches the listeners of all, its own among them. It
  * connects in the background and again whenever a connection is lost.
@@ -1085,9 +1085,6 @@ export { RedisBackplaneOptions }; // see @alkdev/pubsub-native/event-target-iroh
  * ```
  */
 export declare function createRedisEventTarget<TEvent extends TypedEvent = AnyEvent>(options: RedisEventTargetOptions): RedisEventTarget<TEvent>;
-
-/** What joins hubs by a Redis, without a target there: each hub that joins has connections of its own. */
-export declare function redisBackplane(options: RedisBackplaneOptions): NativeBackplane;
 
 // ==== @alkdev/pubsub-native/event-target-worker ===================================================================================
 
@@ -1229,7 +1226,6 @@ export interface WebSocketFeed {
 }
 
 export { Connection }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { RedisBackplaneOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { HubLimits }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { HubOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { DisconnectionDetail }; // see @alkdev/pubsub-native/event-target-iroh-hub
@@ -1240,6 +1236,7 @@ export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { NativeAddress }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { RedisBackplaneOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 /** A hub's place at a server. */
 export interface Attachment extends Disposable {
     /** Takes no further upgrades of this server; connections stay. Twice is once. */
@@ -1512,7 +1509,6 @@ export { ForeignRequest }; // see @alkdev/pubsub-native/event-target-websocket-s
 export { ForeignWebSocket }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { WebSocketFeed }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { Connection }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { RedisBackplaneOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { HubLimits }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { HubOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { DisconnectionDetail }; // see @alkdev/pubsub-native/event-target-iroh-hub
@@ -1520,6 +1516,7 @@ export { HubCallbacks }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { HubEventTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { HubLifeCycleEvents }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { IrohOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { RedisBackplaneOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Attachment }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { AttachOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { UpgradeOptions }; // see @alkdev/pubsub-native/event-target-websocket-server

@@ -11,12 +11,12 @@ export type { Admission, Admitted, Authorize, Grants, PeerInfo } from './authori
 export type { BackplaneTarget } from './backplane.js';
 export type { ConnectionOptions, ForeignRequest, ForeignWebSocket, WebSocketFeed } from './carried-sockets.js';
 export type { Connection } from './connection.js';
-export type { RedisBackplaneOptions } from './event-target-redis.js';
 export type { HubLimits, HubOptions } from './hub-options.js';
 export type { DisconnectionDetail, HubCallbacks, HubEventTarget, HubLifeCycleEvents } from './hub-target.js';
 export type { Limits, QueueOptions } from './limits.js';
 export type { Pem } from './pem.js';
 export type { NativeAddress } from './port.js';
+export type { RedisBackplaneOptions } from './redis-options.js';
 export type {
   Attachment,
   AttachOptions,

@@ -3,12 +3,13 @@
 
 import { type Authorize, checkAuthorize } from './authorize.js';
 import { type BackplaneTarget, joins, readBackplane } from './backplane.js';
-import { type RedisBackplaneOptions, redisBackplane } from './event-target-redis.js';
 import { type HubCallbacks, type HubEventTarget, HubTarget, type HubTargetOptions } from './hub-target.js';
 import { checkLimits, type Limits, limitNames, type QueueOptions, readLimits, readQueues } from './limits.js';
-import { NativeHub } from './native.js';
-import { boolean, callback, given, nonNegativeInteger, positiveInteger } from './options.js';
-import type { NativeHubOptions } from './port.js';
+import { NativeHub, redisBackplane } from './native.js';
+import { boolean, callback, given, invalidOption, nonNegativeInteger, positiveInteger } from './options.js';
+import type { NativeBackplane, NativeHubOptions } from './port.js';
+import { type RedisBackplaneOptions, readRedisBackplane } from './redis-options.js';
+import { askedBackplane } from './redis-target.js';
 import type { AnyEvent, TypedEvent } from './types.js';
 
 /** What a hub's peers may cost together. */
@@ -80,13 +81,20 @@ function isRedis(backplane: BackplaneTarget | RedisBackplaneOptions | undefined)
   return typeof backplane === 'object' && backplane !== null && 'url' in backplane && !(joins in backplane);
 }
 
+function readAnyBackplane(backplane: HubOptions['backplane']): NativeBackplane | undefined {
+  if (!isRedis(backplane)) return readBackplane(backplane);
+  const native = redisBackplane(...readRedisBackplane(backplane));
+  if (native === null) throw invalidOption(askedBackplane);
+  return native;
+}
+
 /** Reads the options and makes a native hub that nothing makes links for yet. */
 export function prepareHub<TEvent extends TypedEvent>(options: HubOptions<TEvent>): PreparedHub<TEvent> {
   const callbacks = readCallbacks(options);
   const echo = boolean('echo', options.echo);
   const { authorize } = options;
   checkAuthorize(authorize);
-  const backplane = isRedis(options.backplane) ? redisBackplane(options.backplane) : readBackplane(options.backplane);
+  const backplane = readAnyBackplane(options.backplane);
   const hub = new NativeHub(readHubOptions(options));
   if (backplane !== undefined) hub.joinBackplane(backplane);
   return { hub, callbacks, settings: { echo, authorize } };

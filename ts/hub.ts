@@ -12,10 +12,10 @@ export type { Admission, Admitted, Authorize, Grants, PeerInfo } from './authori
 export type { BackplaneTarget } from './backplane.js';
 export type { ConnectionOptions, ForeignRequest, ForeignWebSocket, WebSocketFeed } from './carried-sockets.js';
 export type { Connection } from './connection.js';
-export type { RedisBackplaneOptions } from './event-target-redis.js';
 export type { HubLimits, HubOptions } from './hub-options.js';
 export type { DisconnectionDetail, HubCallbacks, HubEventTarget, HubLifeCycleEvents } from './hub-target.js';
 export type { IrohOptions } from './iroh-options.js';
+export type { RedisBackplaneOptions } from './redis-options.js';
 export type { Attachment, AttachOptions, UpgradeOptions } from './upgrades.js';
 export type { WebSocketHubEventTarget } from './websocket-hub.js';
 export type { ListenOptions, ServerTlsOptions, WebSocketOptions } from './websocket-options.js';

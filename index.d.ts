@@ -667,9 +667,9 @@ export interface HubOptions<TEvent extends TypedEvent = AnyEvent> extends HubCal
     readonly authorize?: Authorize;
     /**
      * Joins this hub to all others that have the same one: what is published on one reaches the subscribers of all. A target of
-     * `createProcessEventTarget`; it stays yours to close.
+     * `createProcessEventTarget` or `createRedisEventTarget`, which stays yours to close; or the options of a Redis, as `{ url, prefix }`.
      */
-    readonly backplane?: BackplaneTarget;
+    readonly backplane?: BackplaneTarget | RedisBackplaneOptions;
 }
 
 export interface DisconnectionDetail {
@@ -778,6 +778,9 @@ interface BackplaneTarget {
     [joins](): NativeBackplane;
 }
 
+/** How hubs are joined by a Redis without a target there. `url`, `username` and `password` are texts. */
+type RedisBackplaneOptions = Omit<RedisEventTargetOptions, 'echo' | 'signal'>;
+
 interface NativeAddress {
     readonly host: string;
     readonly port: number;
@@ -833,6 +836,24 @@ declare class Endpoint implements AsyncDisposable {
 
 /** What joins hubs, on its way from the target that has it to a hub. */
 type NativeBackplane = object;
+
+interface RedisEventTargetOptions extends Omit<SpokeOptions, 'peer' | 'helloTimeoutMs' | 'limits'> {
+    /** `redis://user:password@host:port/db`, `rediss://…` or `unix:///path?db=0`; a function is asked before each attempt to connect. */
+    readonly url: OrAsked<string | URL>;
+    /** Instead of the user of the URL. */
+    readonly username?: OrAsked<string>;
+    /** Instead of the password of the URL; a function is asked before each attempt to connect. */
+    readonly password?: OrAsked<string>;
+    /** Stands before every topic: channel = prefix + topic. Default "". */
+    readonly prefix?: string;
+    /** For `rediss:`. */
+    readonly tls?: ClientTlsOptions;
+    /** What CLIENT LIST shows for the two connections. */
+    readonly clientName?: string;
+    /** False: own listeners do not hear what is dispatched here. Default true, as Redis has it. */
+    readonly echo?: boolean;
+    readonly limits?: Omit<Limits, 'maxMalformed'>;
+}
 
 interface EndpointOptions {
     /** Protocols of your own whose connections `accept()` gives. */
@@ -897,6 +918,36 @@ declare class Connection {
     closed(): Promise<ConnectionEnd>;
 }
 
+interface SpokeOptions extends QueueOptions {
+    /** Closes the target when it is aborted. */
+    readonly signal?: AbortSignal;
+    /** False: the first loss is the end. */
+    readonly reconnect?: ReconnectOptions | boolean;
+    /** What to expect of the hub: "plain" sends no hello, "native" fails without an answer to it. Default "auto". */
+    readonly peer?: 'auto' | 'native' | 'plain';
+    /** Milliseconds after which a hub that has not said hello counts as plain. Default 2000. */
+    readonly helloTimeoutMs?: number;
+    /** Milliseconds after which an event that waits for a link is dropped. Default 60 000. */
+    readonly queueMaxAgeMs?: number;
+    /** Own listeners hear what is dispatched here. Default false. */
+    readonly echo?: boolean;
+    readonly limits?: Limits;
+}
+
+/** A value, or a function that is asked for it before each attempt to connect. */
+type OrAsked<T> = T | (() => T | PromiseLike<T>);
+
+interface ClientTlsOptions {
+    /** Authorities to trust instead of the system's. */
+    readonly ca?: Pem;
+    readonly cert?: Pem;
+    readonly key?: Pem;
+    /** Name to expect in the certificate, when it is not the URL's. */
+    readonly serverName?: string;
+    /** Accept any certificate: for tests only. Default false. */
+    readonly insecure?: boolean;
+}
+
 /** A relay of yours, and the token that it wants to see. */
 interface RelayOptions {
     readonly url: string;
@@ -917,6 +968,15 @@ interface ConnectionEnd {
     /** The code that the peer's application gave, if it did. */
     readonly code: number | undefined;
     readonly reason: string;
+}
+
+interface ReconnectOptions {
+    /** False: a failing first attempt is the end. Default true. */
+    readonly initial?: boolean;
+    /** First delay in milliseconds; it doubles, and a random part of it is waited. Default 250. */
+    readonly minDelayMs?: number;
+    /** Longest delay in milliseconds. Default 30 000. */
+    readonly maxDelayMs?: number;
 }
 
 /** The sending half of a stream. */
@@ -946,31 +1006,8 @@ declare class RecvStream {
 
 export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export interface ReconnectOptions {
-    /** False: a failing first attempt is the end. Default true. */
-    readonly initial?: boolean;
-    /** First delay in milliseconds; it doubles, and a random part of it is waited. Default 250. */
-    readonly minDelayMs?: number;
-    /** Longest delay in milliseconds. Default 30 000. */
-    readonly maxDelayMs?: number;
-}
-
-export interface SpokeOptions extends QueueOptions {
-    /** Closes the target when it is aborted. */
-    readonly signal?: AbortSignal;
-    /** False: the first loss is the end. */
-    readonly reconnect?: ReconnectOptions | boolean;
-    /** What to expect of the hub: "plain" sends no hello, "native" fails without an answer to it. Default "auto". */
-    readonly peer?: 'auto' | 'native' | 'plain';
-    /** Milliseconds after which a hub that has not said hello counts as plain. Default 2000. */
-    readonly helloTimeoutMs?: number;
-    /** Milliseconds after which an event that waits for a link is dropped. Default 60 000. */
-    readonly queueMaxAgeMs?: number;
-    /** Own listeners hear what is dispatched here. Default false. */
-    readonly echo?: boolean;
-    readonly limits?: Limits;
-}
-
+export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 /** A spoke that dials its hub. */
 export interface IrohDialOptions extends CommonOptions {
     /** The id of the hub's endpoint: hex, base32, z-base-32 or base58. */
@@ -1057,40 +1094,17 @@ export declare function createProcessEventTarget<TEvent extends TypedEvent = Any
 
 // ==== @alkdev/pubsub-native/event-target-redis ====================================================================================
 
-export interface ClientTlsOptions {
-    /** Authorities to trust instead of the system's. */
-    readonly ca?: Pem;
-    readonly cert?: Pem;
-    readonly key?: Pem;
-    /** Name to expect in the certificate, when it is not the URL's. */
-    readonly serverName?: string;
-    /** Accept any certificate: for tests only. Default false. */
-    readonly insecure?: boolean;
-}
-
+export { BackplaneTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { ClientTlsOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
-/** A value, or a function that is asked for it before each attempt to connect. */
-export type OrAsked<T> = T | (() => T | PromiseLike<T>);
-
+export { OrAsked }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-spoke
-export interface RedisEventTargetOptions extends Omit<SpokeOptions, 'peer' | 'helloTimeoutMs' | 'limits'> {
-    /** `redis://user:password@host:port/db`, `rediss://…` or `unix:///path?db=0`; a function is asked before each attempt to connect. */
-    readonly url: OrAsked<string | URL>;
-    /** Instead of the user of the URL. */
-    readonly username?: OrAsked<string>;
-    /** Instead of the password of the URL; a function is asked before each attempt to connect. */
-    readonly password?: OrAsked<string>;
-    /** Stands before every topic: channel = prefix + topic. Default "". */
-    readonly prefix?: string;
-    /** For `rediss:`. */
-    readonly tls?: ClientTlsOptions;
-    /** What CLIENT LIST shows for the two connections. */
-    readonly clientName?: string;
-    /** False: own listeners do not hear what is dispatched here. Default true, as Redis has it. */
-    readonly echo?: boolean;
-    readonly limits?: Omit<Limits, 'maxMalformed'>;
+export { RedisBackplaneOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { RedisEventTargetOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+/** A target at a Redis; given to hubs as their `backplane`, it joins them. */
+export interface RedisEventTarget<TEvent extends TypedEvent = AnyEvent> extends NativeTarget<TEvent>, BackplaneTarget {
 }
 
 /**
@@ -1103,7 +1117,7 @@ export interface RedisEventTargetOptions extends Omit<SpokeOptions, 'peer' | 'he
  * await events.ready('chat.msg:r1');
  * ```
  */
-export declare function createRedisEventTarget<TEvent extends TypedEvent = AnyEvent>(options: RedisEventTargetOptions): NativeTarget<TEvent>;
+export declare function createRedisEventTarget<TEvent extends TypedEvent = AnyEvent>(options: RedisEventTargetOptions): RedisEventTarget<TEvent>;
 
 // ==== @alkdev/pubsub-native/event-target-worker ===================================================================================
 
@@ -1143,13 +1157,13 @@ export declare function createWorkerThreadEventTarget<TEvent extends TypedEvent 
 /** The part of the standard `WebSocket` class that is needed. */
 export type WebSocketClass = new (url: string, protocols?: string[]) => WebSocketLike;
 
-export { ClientTlsOptions }; // see @alkdev/pubsub-native/event-target-redis
+export { ClientTlsOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { OrAsked }; // see @alkdev/pubsub-native/event-target-redis
+export { OrAsked }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-spoke
-export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-iroh-spoke
+export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 /** The part of the standard `WebSocket` that is needed. */
 export interface WebSocketLike {
     readonly readyState: number;
@@ -1255,6 +1269,7 @@ export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { NativeAddress }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { RedisBackplaneOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 /** A hub's place at a server. */
 export interface Attachment extends Disposable {
     /** Takes no further upgrades of this server; connections stay. Twice is once. */
@@ -1512,8 +1527,8 @@ export interface NetworkOptions {
     readonly seed?: number;
 }
 
-export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-spoke
-export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-iroh-spoke
+export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 // ==== @alkdev/pubsub-native/hub ===================================================================================================
 
 export { Admission }; // see @alkdev/pubsub-native/event-target-iroh-hub
@@ -1535,6 +1550,7 @@ export { HubEventTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { HubLifeCycleEvents }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { IrohHubEventTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { IrohOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { RedisBackplaneOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Attachment }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { AttachOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { UpgradeOptions }; // see @alkdev/pubsub-native/event-target-websocket-server

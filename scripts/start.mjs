@@ -39,7 +39,7 @@ whenStarted(import.meta.url, async (args) => {
 });
 
 /** An absolute path to a readable file, or "-". npm runs scripts in the package's folder and keeps the user's in INIT_CWD. */
-function inputPath(argument) {
+export function inputPath(argument) {
   if (argument === '-') return argument;
   const path =
     argument === undefined ? fromRoot('README.md') : resolve(process.env.INIT_CWD ?? process.cwd(), argument);
@@ -64,9 +64,9 @@ function transportNamed(text) {
   return text;
 }
 
-function subscriberCount(text) {
+export function subscriberCount(text, least = 1) {
   const count = Number(text);
-  if (!Number.isInteger(count) || count < 1 || count > 64)
-    throw new Failure(`--subscribers must be a whole number from 1 to 64, got ${text}`, 2);
+  if (!Number.isInteger(count) || count < least || count > 64)
+    throw new Failure(`--subscribers must be a whole number from ${least} to 64, got ${text}`, 2);
   return count;
 }

@@ -13,6 +13,7 @@ use napi::bindgen_prelude::{Function, This};
 use napi::{Env, JsValue, Result};
 use napi_derive::napi;
 
+use crate::backplane::NativeBackplane;
 use crate::convert;
 use crate::hub::Address;
 use crate::inbox::{Inbox, Resume};
@@ -117,6 +118,12 @@ impl NativeSpoke {
     #[napi(catch_unwind)]
     pub fn decline(&self, token: u32, message: String) {
         self.shared.spoke.decline(token, message);
+    }
+
+    /// What joins hubs by the bus that this spoke is at, until it is closed; nothing where it is at no bus.
+    #[napi(catch_unwind)]
+    pub fn backplane(&self) -> Option<NativeBackplane> {
+        self.shared.spoke.backplane().map(|backplane| NativeBackplane::of(backplane))
     }
 
     /// Counters since the spoke was made.

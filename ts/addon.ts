@@ -3,6 +3,7 @@
 
 import { createRequire } from 'node:module';
 import type {
+  NativeBackplane,
   NativeBusOptions,
   NativeBusPort,
   NativeClientOptions,
@@ -35,6 +36,7 @@ export interface Binding {
   readonly NativeMemoryNetwork: new (seed: number) => NativeNetwork;
   processBus(name: string, options: NativeBusOptions): NativeBusPort;
   redisTarget(options: NativeSpokeOptions, redis: NativeRedisOptions): NativeSpokePort;
+  redisBackplane(options: NativeSpokeOptions, redis: NativeRedisOptions): NativeBackplane | null;
   endpointId(text: string): string;
   irohSpoke(
     options: NativeSpokeOptions,

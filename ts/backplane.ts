@@ -17,6 +17,10 @@ export function readBackplane(target: BackplaneTarget | undefined): NativeBackpl
   if (target === undefined) return undefined;
   const join: unknown = (target as Partial<BackplaneTarget> | null)?.[joins];
   if (typeof join !== 'function')
-    throw wrong('backplane', 'a target that joins hubs, such as one of createProcessEventTarget', target);
+    throw wrong(
+      'backplane',
+      'a target that joins hubs, such as one of createRedisEventTarget, or { url } of a Redis',
+      target,
+    );
   return target[joins]();
 }

@@ -1,46 +1,23 @@
-// The factory of the Redis target: reads where the server is and how events lie there. Does not know how the target behaves
-// (spoke-target.ts, engine/src/spoke/, engine/src/transport/redis/).
+// The factory of the Redis target. Reads no options itself (redis-options.ts) and does not know how the target behaves (redis-target.ts,
+// engine/src/spoke/, engine/src/transport/redis/).
 
-import { type ClientTlsOptions, readTls } from './client-tls.js';
-import { type Limits, limitNames } from './limits.js';
+import type { BackplaneTarget } from './backplane.js';
 import { redisTarget } from './native.js';
-import { current, type DestinationOption, makeSpoke, type OrAsked } from './native-spoke.js';
-import { boolean, checkNames, given, invalidOption, string, wrong } from './options.js';
-import type { NativeRedisOptions } from './port.js';
-import { checkNoClient, isServerUrl } from './redis-url.js';
-import { type SpokeOptions, spokeOptionNames } from './spoke-options.js';
-import type { Destination, HeaderPairs } from './spoke-target.js';
-import { isWellFormed } from './topic.js';
+import { makeSpoke } from './native-spoke.js';
+import { checkRedisOptions, type RedisEventTargetOptions, readDestination, readRedis } from './redis-options.js';
+import { RedisTarget } from './redis-target.js';
 import type { AnyEvent, NativeTarget, TypedEvent } from './types.js';
 
+export type { BackplaneTarget } from './backplane.js';
 export type { ClientTlsOptions } from './client-tls.js';
 export type { Limits, QueueOptions } from './limits.js';
 export type { OrAsked } from './native-spoke.js';
 export type { Pem } from './pem.js';
+export type { RedisBackplaneOptions, RedisEventTargetOptions } from './redis-options.js';
 export type { ReconnectOptions } from './spoke-options.js';
 
-export interface RedisEventTargetOptions extends Omit<SpokeOptions, 'peer' | 'helloTimeoutMs' | 'limits'> {
-  /** `redis://user:password@host:port/db`, `rediss://…` or `unix:///path?db=0`; a function is asked before each attempt to connect. */
-  readonly url: OrAsked<string | URL>;
-  /** Instead of the user of the URL. */
-  readonly username?: OrAsked<string>;
-  /** Instead of the password of the URL; a function is asked before each attempt to connect. */
-  readonly password?: OrAsked<string>;
-  /** Stands before every topic: channel = prefix + topic. Default "". */
-  readonly prefix?: string;
-  /** For `rediss:`. */
-  readonly tls?: ClientTlsOptions;
-  /** What CLIENT LIST shows for the two connections. */
-  readonly clientName?: string;
-  /** False: own listeners do not hear what is dispatched here. Default true, as Redis has it. */
-  readonly echo?: boolean;
-  readonly limits?: Omit<Limits, 'maxMalformed'>;
-}
-
-const ownNames: readonly string[] = ['url', 'username', 'password', 'prefix', 'tls', 'clientName'];
-const ownLimits = limitNames.filter((name) => name !== 'maxMalformed');
-const hubNames: readonly string[] = ['peer', 'helloTimeoutMs'];
-const optionNames = [...ownNames, ...spokeOptionNames.filter((name) => !hubNames.includes(name))];
+/** A target at a Redis; given to hubs as their `backplane`, it joins them. */
+export interface RedisEventTarget<TEvent extends TypedEvent = AnyEvent> extends NativeTarget<TEvent>, BackplaneTarget {}
 
 /**
  * Makes a target whose events travel through a Redis: whatever one dispatches reaches the listeners of all, its own among them. It
@@ -54,59 +31,14 @@ const optionNames = [...ownNames, ...spokeOptionNames.filter((name) => !hubNames
  */
 export function createRedisEventTarget<TEvent extends TypedEvent = AnyEvent>(
   options: RedisEventTargetOptions,
-): NativeTarget<TEvent> {
-  checkNoClient(options);
-  checkNoSet(options);
-  checkNames(options, optionNames);
-  if (options.limits !== undefined) checkNames(options.limits, ownLimits, 'limits');
+): RedisEventTarget<TEvent> {
+  checkRedisOptions(options);
   const { echo, ...rest } = options;
   const redis = readRedis(options);
-  return makeSpoke(rest, readDestination(options), (native) => redisTarget(native, redis), true);
-}
-
-/** Several servers are not built yet. */
-function checkNoSet(options: object): void {
-  for (const name of ['nodes', 'sentinels']) {
-    if (name in Object(options)) throw invalidOption(`${name} is not supported yet; give the url of one server`);
-  }
-}
-
-function readRedis(options: RedisEventTargetOptions): NativeRedisOptions {
-  const { prefix, clientName, tls } = options;
-  if (prefix !== undefined && (typeof prefix !== 'string' || !isWellFormed(prefix)))
-    throw wrong('prefix', 'a well-formed string', prefix);
-  if (clientName !== undefined && !/^[!-~]+$/.test(string('clientName', clientName) ?? ''))
-    throw wrong('clientName', 'printable ASCII without spaces', clientName);
-  // What is published here is marked, and passed over when it comes back.
-  const origin = boolean('echo', options.echo) === false ? crypto.randomUUID() : undefined;
-  return given({ prefix, clientName, origin, tls: tls === undefined ? undefined : readTls(tls) });
-}
-
-/** What is constant is checked at once, what is a function's is asked for later. */
-function readDestination({ url, username, password }: RedisEventTargetOptions): DestinationOption {
-  const isAsked = [url, username, password].some((value) => typeof value === 'function');
-  if (!isAsked) return destination(url as string, username as string, password as string);
-  return async () => {
-    const asked = [url, username ?? '', password ?? ''].map((value) => current<string | URL>(value));
-    const [at = '', user, word] = await Promise.all(asked);
-    return destination(at, (user || undefined) as string | undefined, (word || undefined) as string | undefined);
-  };
-}
-
-function destination(url: string | URL, username?: string, password?: string): Destination {
-  const credentials = given({ username: text('username', username), password: text('password', password) });
-  return { url: readUrl(url), headers: Object.entries(credentials) as unknown as HeaderPairs };
-}
-
-function readUrl(url: string | URL): string {
-  if (!isServerUrl(String(url)))
-    throw invalidOption('url must be a redis:, rediss: or unix: URL, such as "redis://127.0.0.1:6379"');
-  return String(url);
-}
-
-/** As `string`, but what is wrong is not shown. */
-function text(name: string, value: string | undefined): string | undefined {
-  if (value !== undefined && (typeof value !== 'string' || value === ''))
-    throw invalidOption(`${name} must be a non-empty string or a function`);
-  return value;
+  return makeSpoke<TEvent>(
+    rest,
+    readDestination(options),
+    (native) => redisTarget(native, redis),
+    RedisTarget,
+  ) as RedisEventTarget<TEvent>;
 }

@@ -16,6 +16,7 @@ export type { DisconnectionDetail, HubCallbacks, HubEventTarget, HubLifeCycleEve
 export type { Limits, QueueOptions } from './limits.js';
 export type { Pem } from './pem.js';
 export type { NativeAddress } from './port.js';
+export type { RedisBackplaneOptions } from './redis-options.js';
 export type {
   Attachment,
   AttachOptions,

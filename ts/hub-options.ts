@@ -2,12 +2,14 @@
 // Does not know a transport: each transport's factory adds its own way to make links.
 
 import { type Authorize, checkAuthorize } from './authorize.js';
-import { type BackplaneTarget, readBackplane } from './backplane.js';
+import { type BackplaneTarget, joins, readBackplane } from './backplane.js';
 import { type HubCallbacks, HubTarget, type HubTargetOptions, type IrohHubEventTarget } from './hub-target.js';
 import { checkLimits, type Limits, limitNames, type QueueOptions, readLimits, readQueues } from './limits.js';
-import { NativeHub } from './native.js';
-import { boolean, callback, given, nonNegativeInteger, positiveInteger } from './options.js';
-import type { NativeHubOptions } from './port.js';
+import { NativeHub, redisBackplane } from './native.js';
+import { boolean, callback, given, invalidOption, nonNegativeInteger, positiveInteger } from './options.js';
+import type { NativeBackplane, NativeHubOptions } from './port.js';
+import { type RedisBackplaneOptions, readRedisBackplane } from './redis-options.js';
+import { askedBackplane } from './redis-target.js';
 import type { AnyEvent, TypedEvent } from './types.js';
 
 /** What a hub's peers may cost together. */
@@ -38,9 +40,9 @@ export interface HubOptions<TEvent extends TypedEvent = AnyEvent> extends HubCal
   readonly authorize?: Authorize;
   /**
    * Joins this hub to all others that have the same one: what is published on one reaches the subscribers of all. A target of
-   * `createProcessEventTarget`; it stays yours to close.
+   * `createProcessEventTarget` or `createRedisEventTarget`, which stays yours to close; or the options of a Redis, as `{ url, prefix }`.
    */
-  readonly backplane?: BackplaneTarget;
+  readonly backplane?: BackplaneTarget | RedisBackplaneOptions;
 }
 
 export const hubOptionNames: readonly string[] = [
@@ -74,13 +76,25 @@ export function makeHub<TEvent extends TypedEvent>(
   return new HubTarget(hub, callbacks, settings);
 }
 
+/** True for the options of a Redis; what is no backplane at all is not. */
+function isRedis(backplane: BackplaneTarget | RedisBackplaneOptions | undefined): backplane is RedisBackplaneOptions {
+  return typeof backplane === 'object' && backplane !== null && 'url' in backplane && !(joins in backplane);
+}
+
+function readAnyBackplane(backplane: HubOptions['backplane']): NativeBackplane | undefined {
+  if (!isRedis(backplane)) return readBackplane(backplane);
+  const native = redisBackplane(...readRedisBackplane(backplane));
+  if (native === null) throw invalidOption(askedBackplane);
+  return native;
+}
+
 /** Reads the options and makes a native hub that nothing makes links for yet. */
 export function prepareHub<TEvent extends TypedEvent>(options: HubOptions<TEvent>): PreparedHub<TEvent> {
   const callbacks = readCallbacks(options);
   const echo = boolean('echo', options.echo);
   const { authorize } = options;
   checkAuthorize(authorize);
-  const backplane = readBackplane(options.backplane);
+  const backplane = readAnyBackplane(options.backplane);
   const hub = new NativeHub(readHubOptions(options));
   if (backplane !== undefined) hub.joinBackplane(backplane);
   return { hub, callbacks, settings: { echo, authorize } };

@@ -22,6 +22,7 @@ export type {
   IrohHubEventTarget,
 } from './hub-target.js';
 export type { IrohOptions } from './iroh-options.js';
+export type { RedisBackplaneOptions } from './redis-options.js';
 export type { Attachment, AttachOptions, UpgradeOptions } from './upgrades.js';
 export type { WebSocketHubEventTarget } from './websocket-hub.js';
 export type { ListenOptions, ServerTlsOptions, WebSocketOptions } from './websocket-options.js';

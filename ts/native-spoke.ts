@@ -18,12 +18,12 @@ export async function current<T extends object | string>(value: OrAsked<T>): Pro
 /** Where a spoke connects; a function is asked before each attempt. */
 export type DestinationOption = Destination | (() => Promise<Destination>);
 
-/** Makes a spoke; `connect` makes the native one, which `gathers` or sends every event at once. */
+/** Makes a spoke; `connect` makes the native one, `Target` wraps it. */
 export function makeSpoke<TEvent extends TypedEvent>(
   options: SpokeOptions,
   destination: DestinationOption,
   connect: (options: NativeSpokeOptions) => NativeSpokePort,
-  gathers = false,
+  Target: typeof SpokeTarget = SpokeTarget,
 ): NativeTarget<TEvent> {
   const signal = abortSignal('signal', options.signal);
   const echo = boolean('echo', options.echo);
@@ -33,7 +33,7 @@ export function makeSpoke<TEvent extends TypedEvent>(
     asks,
     ...readSpokeOptions(options),
   });
-  const target = new SpokeTarget(native, { echo, gathers, destination: asks ? destination : async () => destination });
+  const target = new Target(native, { echo, asks, destination: asks ? destination : async () => destination });
   if (signal !== undefined) closeOnAbort(target, signal);
   return target as NativeTarget<TEvent>;
 }

@@ -20,4 +20,5 @@ export const NativeHub: Binding['NativeHub'] = addon.NativeHub;
 export const NativeMemoryNetwork: Binding['NativeMemoryNetwork'] = addon.NativeMemoryNetwork;
 export const memorySpoke: Binding['memorySpoke'] = addon.memorySpoke;
 export const processBus: Binding['processBus'] = addon.processBus;
+export const redisBackplane: Binding['redisBackplane'] = addon.redisBackplane;
 export const redisTarget: Binding['redisTarget'] = addon.redisTarget;

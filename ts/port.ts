@@ -150,6 +150,8 @@ export interface NativeHubPort extends NativePort {
 
 /** What a spoke offers besides: the answers to `dial`. */
 export interface NativeSpokePort extends NativePort {
+  /** What joins hubs by the bus that the spoke is at, if it is at one. */
+  backplane(): NativeBackplane | null;
   /** Sends what was published; called once per turn, where the native spoke gathers. */
   announce(): void;
   provide(token: number, url: string, headers: readonly (readonly [string, string])[]): void;

@@ -16,6 +16,8 @@ export interface Destination {
 export interface SpokeTargetOptions extends PortTargetOptions {
   /** Asked before each attempt; only when URL or headers are functions. */
   readonly destination: () => Promise<Destination>;
+  /** The destination is asked for. */
+  readonly asks?: boolean;
   /** The native spoke sends what a turn has published when it is told that the turn is over. */
   readonly gathers?: boolean;
 }

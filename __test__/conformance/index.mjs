@@ -8,9 +8,10 @@ import { checkPair, TIMEOUT_MS } from './runner.mjs';
  * @param {string} name one of those in targets.mjs
  * @param {() => Promise<{ a: object, b: object, close(): Promise<void> }>} makePair both are made new for each test
  * @param {{ transport: boolean, echo: boolean, acknowledges: boolean }} capabilities
+ * @param {{ skip?: string | false }} [options] why the target cannot be had here
  */
-export function conformance(name, makePair, capabilities) {
-  suite(suiteName(name), { timeout: TIMEOUT_MS }, () => {
+export function conformance(name, makePair, capabilities, { skip = false } = {}) {
+  suite(suiteName(name), { timeout: TIMEOUT_MS, skip }, () => {
     for (const [sentence, check] of casesOf(capabilities))
       test(sentence, { timeout: TIMEOUT_MS }, () => checkPair(makePair, check));
   });

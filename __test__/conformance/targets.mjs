@@ -101,6 +101,18 @@ export const columns = [
     capabilities: transport,
   },
   {
+    title: 'Redis',
+    what: 'two targets at one server, with and without echo',
+    suites: ['two targets at one Redis', 'two targets at one Redis without echo'],
+    capabilities: { ...transport, echo: 'both' },
+  },
+  {
+    title: 'two hubs, one Redis',
+    what: 'two spokes, each at a relaying hub of its own, both ways; the two hubs, which a Redis joins',
+    suites: ['spokes of two hubs that Redis joins', 'two hubs that Redis joins'],
+    capabilities: transport,
+  },
+  {
     title: 'memory network',
     what: 'two spokes at a relaying hub, with and without lag; hub and spoke, both ways; the target of one connection',
     suites: [

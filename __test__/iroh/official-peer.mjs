@@ -1,5 +1,6 @@
 // Peers written on the official binding (@number0/iroh). They know frames and __subscribe and nothing of this package: no hello, no credit.
-// Does not decide what is right. Where the binding has no build for the machine, `unavailable` says why.
+// Does not decide what is right. Where the binding is not installed, or has no build for the machine, `unavailable` says why. It is no
+// development dependency: some of its packages for other platforms are named and not to be had, so no lock file can hold it.
 import { Log, within } from '../websocket/facts.mjs';
 
 /** @type {typeof import('@number0/iroh') | undefined} */
@@ -9,7 +10,7 @@ export let unavailable = false;
 try {
   iroh = await import('@number0/iroh');
 } catch (error) {
-  unavailable = `@number0/iroh cannot be loaded here: ${error.message.split('\n')[0]}`;
+  unavailable = `@number0/iroh cannot be loaded here (npm install --no-save @number0/iroh@1.1.0): ${error.message.split('\n')[0]}`;
 }
 
 export const ALPN = 'alkpubsub/1';

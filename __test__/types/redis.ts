@@ -2,6 +2,7 @@
 
 import type { TypedEventTarget as YogaTarget } from '@graphql-yoga/typed-event-target';
 import { createRedisEventTarget } from '../../ts/event-target-redis.js';
+import { createHub } from '../../ts/hub.js';
 import { createPubSub, type EventsOf, type NativeTarget } from '../../ts/index.js';
 
 interface Events {
@@ -32,3 +33,8 @@ createRedisEventTarget({});
 createRedisEventTarget({ url: 'redis://h', peer: 'plain' });
 // @ts-expect-error: no connection ends for malformed messages
 createRedisEventTarget({ url: 'redis://h', limits: { maxMalformed: 1 } });
+
+createHub({ backplane: target });
+createHub({ backplane: { url: 'redis://h', prefix: 'app:', reconnect: { minDelayMs: 1 } } });
+// @ts-expect-error: a hub hears itself or not by its own option
+createHub({ backplane: { url: 'redis://h', echo: true } });

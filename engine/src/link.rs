@@ -12,6 +12,7 @@ use std::io;
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::model::{CloseCode, Error, Grants};
@@ -135,6 +136,13 @@ pub trait Connect: Send + Sync + 'static {
     /// True where the other end decides when there is a link: waiting for it has no limit, and no delay comes before it.
     fn is_called(&self) -> bool {
         false
+    }
+
+    /// The same to the same place, over whose links nobody hears what was published with this origin; nothing where the other end is no bus
+    /// or cannot be used so.
+    fn marking(&self, origin: &str) -> Option<Arc<dyn Connect>> {
+        let _unmarked = origin;
+        None
     }
 }
 

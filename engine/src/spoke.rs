@@ -5,12 +5,13 @@
 
 mod actor;
 mod backoff;
+mod backplane;
 mod gap;
 mod session;
 mod subscriptions;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -22,6 +23,8 @@ use crate::link::{Connect, Destination};
 use crate::mailbox::{Mailbox, Operation};
 use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan, Limits, Prefix, Published};
 use actor::SpokeActor;
+
+pub use backplane::SpokeBackplane;
 
 /// Whether the hub is taken for native.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -118,6 +121,8 @@ pub struct SpokeStats {
     pub connects: u64,
     pub topics: u64,
     pub panics: u64,
+    /// Those of `dropped` that waited for too long for a link.
+    pub aged: u64,
 }
 
 #[derive(Debug, Default)]
@@ -136,6 +141,7 @@ struct Counters {
     connects: AtomicU64,
     topics: AtomicU64,
     panics: AtomicU64,
+    aged: AtomicU64,
 }
 
 fn count(counter: &AtomicU64, by: u64) {
@@ -199,6 +205,10 @@ struct Shared {
     /// What may wait now: less while there is no link.
     bound: AtomicUsize,
     closing: Closing,
+    connector: Arc<dyn Connect>,
+    runtime: Handle,
+    /// What joins hubs by the same bus, once somebody has asked for it.
+    backplane: OnceLock<Option<Arc<SpokeBackplane>>>,
 }
 
 /// A handle to a spoke. Cheap to clone; the spoke lives until it is closed.
@@ -234,6 +244,9 @@ impl Spoke {
             counters: Counters::default(),
             bound,
             closing: Closing::default(),
+            connector: Arc::clone(&connector),
+            runtime: runtime.clone(),
+            backplane: OnceLock::new(),
         });
         let task = runtime.spawn(SpokeActor::new(Arc::clone(&shared), connector).run());
         let watched = Arc::clone(&shared);
@@ -307,10 +320,24 @@ impl Spoke {
         self.command(Op::Decline { token, message });
     }
 
+    /// What joins hubs by the bus that this spoke is at, until this is closed; nothing where it is at no bus.
+    #[must_use]
+    pub fn backplane(&self) -> Option<Arc<SpokeBackplane>> {
+        let Shared { config, connector, runtime, backplane, .. } = &*self.shared;
+        let backplane = backplane.get_or_init(|| SpokeBackplane::over(config.clone(), Arc::clone(connector), runtime));
+        if let (Some(backplane), Some(reason)) = (backplane, self.shared.closing.reason()) {
+            backplane.close(&reason, Duration::ZERO);
+        }
+        backplane.clone()
+    }
+
     /// Closes: what was published is written until the time-out, then [`Notice::Closed`].
     pub fn close(&self, reason: CloseReason, timeout: Duration) {
-        self.shared.closing.ask(reason, timeout);
+        self.shared.closing.ask(reason.clone(), timeout);
         self.command(Op::Close);
+        if let Some(Some(backplane)) = self.shared.backplane.get() {
+            backplane.close(&reason, timeout);
+        }
     }
 
     /// Closes without writing anything more; for environments that end.
@@ -346,6 +373,7 @@ impl Spoke {
             connects: read(&counters.connects),
             topics: read(&counters.topics),
             panics: read(&counters.panics),
+            aged: read(&counters.aged),
         }
     }
 

@@ -7,15 +7,15 @@ import { createWebSocketServerEventTarget } from '@alkdev/pubsub-native/event-ta
 import { Endpoint } from '@alkdev/pubsub-native/iroh';
 
 const hubs = {
-  async websocket() {
-    const hub = createWebSocketServerEventTarget({ listen: { port: 0 }, relay: true });
+  async websocket(backplane) {
+    const hub = createWebSocketServerEventTarget({ listen: { port: 0 }, relay: true, backplane });
     await hub.ready();
     return { target: hub, address: hub.address.url, close: () => hub.close() };
   },
 
-  async iroh() {
+  async iroh(backplane) {
     const endpoint = await Endpoint.createWithOptions({ bind: '127.0.0.1:0' });
-    const hub = await createIrohHubEventTarget({ endpoint, relay: true });
+    const hub = await createIrohHubEventTarget({ endpoint, relay: true, backplane });
     return {
       target: hub,
       address: `iroh:${endpoint.nodeId()}@${endpoint.boundSockets().join(',')}`,
@@ -39,8 +39,8 @@ const spokes = {
   },
 };
 
-/** A hub that is bound, over `websocket` or `iroh`: its target, its address for `dial`, and how it is closed. */
-export const listen = (transport) => hubs[transport]();
+/** A hub that is bound, over `websocket` or `iroh`, and joined to others if there is a backplane: its target, its address for `dial`, and how it is closed. */
+export const listen = (transport, backplane) => hubs[transport](backplane);
 
 /** A spoke of the hub at an address: its target, and how it is closed. */
 export const dial = (address) => spokes[address.startsWith('iroh:') ? 'iroh' : 'websocket'](address);

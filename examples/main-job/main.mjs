@@ -14,7 +14,8 @@ const looksWithoutProgress = 60;
 
 /**
  * Runs the job and prints its summary.
- * @param {{ input: string, subscribers: number, quiet: boolean, transport: string }} options `input`: a path, or "-"; `transport`: one of links.mjs
+ * @param {{ input: string, subscribers: number, quiet: boolean, transport: string, redis?: string }} options `input`: a path, or "-"; `transport`:
+ *   one of links.mjs; `redis`: the URL of one that joins two hubs, which the subscribers take turns with; without it there is one hub
  * @returns {Promise<string | null>} what went wrong, or `null` when every subscriber has everything
  */
 export async function runMainJob(options) {
@@ -78,14 +79,16 @@ class Job {
   }
 
   async run() {
-    const { input, quiet, transport } = this.#options;
+    const { input, quiet } = this.#options;
     const mode = quiet ? 'quiet' : 'printing';
-    const hub = this.#start('hub', [transport]);
-    await this.#isReady([hub]);
+    const hubs = this.#startHubs();
+    await this.#isReady(hubs);
     for (let i = 1; i <= this.#options.subscribers; i += 1) {
-      this.subscribers.push(this.#start('subscriber', [hub.address, String(i), mode], `subscriber ${i}`));
+      const hub = hubs[(i - 1) % hubs.length];
+      const at = hubs.length > 1 ? ` at ${hub.name}` : '';
+      this.subscribers.push(this.#start('subscriber', [hub.address, String(i), mode], `subscriber ${i}${at}`));
     }
-    this.#publisher = this.#start('publisher', [hub.address, input, mode]);
+    this.#publisher = this.#start('publisher', [hubs[0].address, input, mode]);
     await this.#isReady([...this.subscribers, this.#publisher]);
     this.#startedAt = performance.now();
     this.#lookTimer = setInterval(() => this.#look(), lookMs);
@@ -101,9 +104,11 @@ class Job {
     this.#finishedAt ??= performance.now();
     this.#display.clear();
     if (this.problem !== null) this.#killAll();
-    const [hub, ...spokes] = this.#processes;
+    const isHub = ({ name }) => name.startsWith('hub');
+    const hubs = [...this.#processes].filter(isHub);
+    const spokes = [...this.#processes].filter((entry) => !isHub(entry));
     const tooLong = timeout(patienceMs);
-    for (const group of [spokes, hub === undefined ? [] : [hub]]) {
+    for (const group of [spokes, hubs]) {
       for (const entry of group) if (entry.child.connected) entry.child.send({ kind: 'stop' }, () => {});
       await Promise.race([Promise.all(group.map(({ closed }) => closed)), tooLong.promise]);
     }
@@ -126,6 +131,12 @@ class Job {
 
   ratePerSecond() {
     return this.#rate.perSecond;
+  }
+
+  #startHubs() {
+    const { redis, transport } = this.#options;
+    if (redis === undefined) return [this.#start('hub', [transport])];
+    return ['hub 1', 'hub 2'].map((name) => this.#start('hub', [transport, redis], name));
   }
 
   #start(file, args, name = file) {

@@ -32,6 +32,10 @@ pub(super) enum Arrival {
     },
     Up,
     Down(Error),
+    Trouble {
+        why: Error,
+        times: u64,
+    },
     Hole(Hole),
     Closed,
     /// Events came that are none, or too large: how many is counted.
@@ -213,6 +217,10 @@ impl Landing for Inlet {
 
     fn down(&self, why: Error) {
         self.command(Arrival::Down(why));
+    }
+
+    fn trouble(&self, why: Error, times: u64) {
+        self.command(Arrival::Trouble { why, times });
     }
 
     fn hole(&self, hole: Hole) {

@@ -55,6 +55,8 @@ pub enum Handed {
     Unwanted,
     /// No room: it was dropped.
     Full,
+    /// Larger than the backplane carries: it was dropped.
+    TooLarge,
     /// The backplane was closed: it was dropped.
     Closed,
 }
@@ -97,11 +99,15 @@ pub trait Landing: Send + Sync {
     /// A subscription cannot be had.
     fn refused(&self, topic: &str, number: u64, why: Error);
 
-    /// The backplane can be reached, and everything that was subscribed is again. [`Landing::hole`] comes before it.
+    /// The backplane can be reached, and everything that was subscribed is again. [`Landing::hole`] stands beside it, before any event that
+    /// follows.
     fn up(&self);
 
     /// The backplane cannot be reached, for now.
     fn down(&self, why: Error);
+
+    /// Something else went wrong, so many times: of events that were handed over, or that came and are none.
+    fn trouble(&self, why: Error, times: u64);
 
     /// Events are missing here, in the order of events.
     fn hole(&self, hole: Hole);

@@ -288,6 +288,7 @@ impl SpokeActor {
         }
         if dropped > 0 {
             count(&self.shared.counters.dropped, dropped);
+            count(&self.shared.counters.aged, dropped);
             let message =
                 format!("events dropped: they waited longer than queueMaxAgeMs ({}) for a link", max_age.as_millis());
             self.raise(ErrorKind::BufferFull, message, dropped);

@@ -161,6 +161,7 @@ impl HubActor {
                 // It has begun and will not end.
                 self.tell_hole(&Hole::of(HoleCause::ConnectionLost, now_ms(), now_ms(), None));
             }
+            Arrival::Trouble { why, times } => self.hear_trouble(&why, times),
             Arrival::Hole(hole) => self.tell_hole(&hole),
             Arrival::Losing(number) => {
                 if let Some(loss) = self.shared.inlet.take_loss(number) {
@@ -175,6 +176,16 @@ impl HubActor {
                 self.raise(ErrorKind::Malformed, message, unfit);
             }
         }
+    }
+
+    fn hear_trouble(&mut self, why: &Error, times: u64) {
+        let counters = &self.shared.counters;
+        match why.kind() {
+            ErrorKind::Malformed => count(&counters.malformed, times),
+            ErrorKind::BufferFull => count(&counters.backplane_dropped, times),
+            _ => {}
+        }
+        self.raise(why.kind(), format!("the backplane: {why}"), times);
     }
 
     fn lose_backplane(&mut self, released: Vec<Released>, why: &Error, early: &mut Early) {
@@ -297,6 +308,11 @@ impl HubActor {
             Ok(Handed::Full) => {
                 count(&counters.backplane_dropped, 1);
                 tie.unreported += 1;
+            }
+            Ok(Handed::TooLarge) => {
+                count(&counters.backplane_dropped, 1);
+                let message = "events for other hubs dropped: larger than the limits of the backplane".into();
+                self.raise(ErrorKind::MessageTooLarge, message, 1);
             }
             Err(_) => {
                 count(&counters.backplane_dropped, 1);

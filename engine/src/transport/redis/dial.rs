@@ -57,6 +57,10 @@ impl Connect for RedisConnector {
         let config = Arc::clone(&self.config);
         Box::pin(async move { dial(&config, &to).await })
     }
+
+    fn marking(&self, origin: &str) -> Option<Arc<dyn Connect>> {
+        Some(Arc::new(Self::new(RedisConfig { origin: Some(origin.into()), ..(*self.config).clone() })))
+    }
 }
 
 async fn dial(config: &RedisConfig, to: &Destination) -> Result<Link, ConnectError> {

@@ -205,7 +205,8 @@ struct Shared {
     /// What may wait now: less while there is no link.
     bound: AtomicUsize,
     closing: Closing,
-    connector: Arc<dyn Connect>,
+    /// Of a bus alone: another connector ends with the spoke's task, and with it what it holds at an endpoint.
+    bus: Option<Arc<dyn Connect>>,
     runtime: Handle,
     /// What joins hubs by the same bus, once somebody has asked for it.
     backplane: OnceLock<Option<Arc<SpokeBackplane>>>,
@@ -244,7 +245,7 @@ impl Spoke {
             counters: Counters::default(),
             bound,
             closing: Closing::default(),
-            connector: Arc::clone(&connector),
+            bus: connector.marking("").map(|_| Arc::clone(&connector)),
             runtime: runtime.clone(),
             backplane: OnceLock::new(),
         });
@@ -323,8 +324,9 @@ impl Spoke {
     /// What joins hubs by the bus that this spoke is at, until this is closed; nothing where it is at no bus.
     #[must_use]
     pub fn backplane(&self) -> Option<Arc<SpokeBackplane>> {
-        let Shared { config, connector, runtime, backplane, .. } = &*self.shared;
-        let backplane = backplane.get_or_init(|| SpokeBackplane::over(config.clone(), Arc::clone(connector), runtime));
+        let Shared { config, bus, runtime, backplane, .. } = &*self.shared;
+        let over = |bus: &Arc<dyn Connect>| SpokeBackplane::over(config.clone(), Arc::clone(bus), runtime);
+        let backplane = backplane.get_or_init(|| bus.as_ref().and_then(over));
         if let (Some(backplane), Some(reason)) = (backplane, self.shared.closing.reason()) {
             backplane.close(&reason, Duration::ZERO);
         }

@@ -54,7 +54,10 @@ impl HubActor {
         let began = Instant::now();
         let coming = self.framed_bytes() + self.next_bytes();
         let holds = |slot: &usize| self.connections[*slot].as_ref().is_some_and(|it| self.holds_back(it, coming));
-        let held: Vec<usize> = self.blocked.iter().copied().filter(holds).collect();
+        let mut held: Vec<usize> = self.blocked.iter().copied().filter(holds).collect();
+        // A slot that found another connection within one pass may stand there twice.
+        held.sort_unstable();
+        held.dedup();
         self.sleep(Some(began + HOLD_STEP)).await;
         let charge = began.elapsed().min(MAX_CHARGE);
         held.iter().for_each(|slot| self.waited_for.note(*slot, began));

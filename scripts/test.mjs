@@ -41,7 +41,7 @@ function typeTests() {
 /** The engine only: the addon is a cdylib, what it does is tested from JavaScript. */
 function rustTests() {
   say('cargo test (the first time takes about 2 minutes)');
-  run('cargo', ['test', '--package', 'alkpubsub-engine', '--features', 'iroh', ...lockedInCI()]);
+  run('cargo', ['test', '--no-fail-fast', '--package', 'alkpubsub-engine', '--features', 'iroh', ...lockedInCI()]);
 }
 
 function javaScriptTests(filters) {

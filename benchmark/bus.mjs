@@ -10,7 +10,7 @@ import { setUpPackage } from './setup.mjs';
 
 const ROUNDS = 5;
 /** Events of one publisher in one round. */
-const EVENTS = 100_000;
+const EVENTS = 500_000;
 const VARIANTS = [
   'process bus',
   'worker target',

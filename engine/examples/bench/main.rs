@@ -4,6 +4,7 @@
 //! - `bench publish <address> <plain|socketio> <credit address>`: one connection publishes, with a bound on what is under way
 //! - `bench trip <address> <plain|socketio> <answer|relay> <depth>`: round trips to the hub's listener, or from one client to another
 //! - `bench bare <each|shared>`: a server without routing; `each` writes every delivery by itself, with `shared` waiting events share a write
+//! - `bench wakes`: what waking a thread takes on this machine, and ends
 //!
 //! Each prints one line of JSON when it is ready, and one for each command, a line of words on standard input. It ends with its input.
 //!
@@ -15,6 +16,7 @@ mod credit;
 mod load;
 mod publish;
 mod trip;
+mod wakes;
 mod wire;
 
 use std::io::{self, Write};
@@ -31,6 +33,7 @@ fn main() -> io::Result<()> {
         ["trip", address, protocol, "relay", depth] => trip::relayed(address, protocol.parse()?, number(depth)?),
         ["bare", "each"] => bare::run(false),
         ["bare", "shared"] => bare::run(true),
+        ["wakes"] => wakes::run(),
         _ => Err(io::Error::other("usage: see the head of engine/examples/bench/main.rs")),
     }
 }

@@ -155,6 +155,31 @@ describe('the life of a connection', () => {
     assert.ok(!log.entries.some((entry) => entry.startsWith('event')));
   });
 
+  test('what is dispatched in onConnection reaches a spoke behind the hello, and a peer that says nothing a moment later', async (t) => {
+    const hub = await makeHub(t, {
+      onConnection: (target) => {
+        target.dispatchEvent(createEvent('welcome', '1', { n: 1 }));
+        target.dispatchEvent(createEvent('welcome', '1', { n: 2 }));
+      },
+    });
+    for (const peer of ['auto', 'native']) {
+      const spoke = makeSpoke(t, hub, { peer });
+      const [heard, opens] = [listenTo(spoke, 'welcome:1'), new Log()];
+      spoke.addEventListener('open', ({ detail }) => opens.push(detail));
+      assert.deepEqual(await within(spoke.ready('welcome:1'), 'the topic'), { acknowledged: true });
+      assert.deepEqual(
+        (await heard.reaches(2)).map(({ payload }) => payload.n),
+        [1, 2],
+      );
+      assert.deepEqual(opens.entries, [{ reconnected: false, native: true }]);
+    }
+    const silent = await BareClient.to(t, hub);
+    assert.deepEqual(await silent.frames.reaches(2), [
+      envelope('welcome', '1', { n: 1 }),
+      envelope('welcome', '1', { n: 2 }),
+    ]);
+  });
+
   test('the target of a connection sends to a peer that did not subscribe, and hears that peer alone', async (t) => {
     const targets = new Log();
     const hub = await makeHub(t, { onConnection: (target) => targets.push(target), relay: true });

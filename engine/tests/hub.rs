@@ -482,6 +482,74 @@ async fn nothing_is_read_before_admit_and_what_was_sent_early_is_not_lost() {
 }
 
 #[tokio::test]
+async fn what_is_sent_to_a_connection_before_it_spoke_follows_the_answer_to_its_hello() {
+    within(async {
+        for via in EVERY_WAY {
+            let net = Net::start(HubConfig { admit_by_hand: true, ..HubConfig::default() }, via).await;
+            let mut peer = net.peer().await;
+            let (key, _) = net.app.connection(1).await;
+            net.hub.publish_once("t", "1", "0", key);
+            net.hub.admit(key);
+            net.hub.publish_once("t", "1", "1", key);
+            // A round trip later.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            net.hub.publish_once("t", "1", "2", key);
+            peer.send(HELLO).await;
+            peer.send(&subscribe_n("t:1", 1)).await;
+            net.hub.publish_once("t", "1", "3", key);
+            let heard = peer.texts(6).await;
+            assert_eq!(heard[0], HUB_HELLO, "{via:?}");
+            let events: Vec<String> =
+                heard[1..].iter().filter(|text| **text != subscribed("t:1", 1)).cloned().collect();
+            assert_eq!(payloads(&events), numbers(0..4), "{via:?}: in order, whatever the subscription does");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_peer_that_says_nothing_gets_what_is_sent_to_it_all_the_same() {
+    within(async {
+        for via in EVERY_WAY {
+            let net = Net::start(HubConfig { admit_by_hand: true, ..HubConfig::default() }, via).await;
+            let mut peer = net.peer().await;
+            let (key, _) = net.app.connection(1).await;
+            net.hub.publish_once("t", "1", "0", key);
+            net.hub.admit(key);
+            assert_eq!(payloads(&[peer.text().await]), ["0"], "{via:?}: after a moment");
+            net.hub.publish_once("t", "1", "1", key);
+            assert_eq!(payloads(&[peer.text().await]), ["1"], "{via:?}");
+
+            let mut flushed = net.peer().await;
+            let (key, _) = net.app.connection(2).await;
+            net.hub.publish_once("t", "1", "2", key);
+            flush(&net, 1).await;
+            assert_eq!(payloads(&[flushed.text().await]), ["2"], "{via:?}: a flush waits for no word");
+
+            let mut closed = net.peer().await;
+            let (key, _) = net.app.connection(3).await;
+            let much = format!("\"{}\"", "x".repeat(40_000));
+            for payload in ["3", &much, &much, "4"] {
+                net.hub.publish_once("t", "1", payload, key);
+            }
+            net.hub.disconnect(key, CloseReason::new(CloseCode(4000), "goodbye"));
+            let (texts, _) = closed.until_end().await;
+            assert_eq!(payloads(&texts), ["3", &much, &much, "4"], "{via:?}: nor does a close");
+
+            let _expelled = net.peer().await;
+            let (key, _) = net.app.connection(4).await;
+            net.hub.publish_once("t", "1", "5", key);
+            net.hub.disconnect(key, CloseReason::new(CloseCode::REFUSED, "not you"));
+            net.app.disconnection(key).await;
+            // It is seen with the event or before it.
+            let stats = net.hub.stats();
+            assert_eq!(stats.dropped + stats.unrouted, 1, "{via:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_connection_refused_before_admit_reads_why() {
     within(async {
         let config = HubConfig { admit_by_hand: true, ..HubConfig::default() };

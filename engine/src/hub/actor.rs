@@ -5,6 +5,7 @@
 
 mod backplane;
 mod gaps;
+mod greeting;
 mod members;
 mod pass;
 mod permits;
@@ -33,6 +34,7 @@ use crate::meter::ErrorMeter;
 use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan};
 use crate::route::ConnKey;
 use crate::wire::frame::Framing;
+use greeting::Greetings;
 use slow::batch_bytes;
 
 /// How long a peer may take to answer our close frame. Source: none, a guess.
@@ -67,6 +69,7 @@ pub(super) struct HubActor {
     closing: HashSet<usize>,
     /// Connections that are to be admitted, the oldest first, and until when.
     waiting: VecDeque<(Instant, ConnKey)>,
+    greetings: Greetings,
     meter: ErrorMeter,
     /// Connections that something is to be told to, or of, when it is time.
     untold: HashSet<usize>,
@@ -112,6 +115,7 @@ impl HubActor {
             waited_for: WaitedFor::default(),
             closing: HashSet::new(),
             waiting: VecDeque::new(),
+            greetings: Greetings::default(),
             meter: ErrorMeter::default(),
             untold: HashSet::new(),
             questions: HashMap::new(),
@@ -155,7 +159,7 @@ impl HubActor {
             // A connection that has nothing left to say may be over.
             return None;
         }
-        if self.release_overdue() {
+        if self.release_overdue() | self.end_overdue_silences() {
             self.write_touched().await;
             self.settle();
             return None;
@@ -233,7 +237,7 @@ impl HubActor {
             Stage::Closing(closing) => Some(closing.deadline),
             _ => None,
         });
-        let waiting = self.waiting.front().map(|(deadline, _)| *deadline);
+        let waiting = self.waiting.front().map(|(deadline, _)| *deadline).into_iter().chain(self.greetings.next_due());
         let heartbeat = (self.open_connections() > 0).then_some(self.next_heartbeat);
         let hub = self.shared.closing.deadline().into_iter().chain(self.tie.as_ref().and_then(Tie::next_overdue));
         closing.chain(waiting).chain(heartbeat).chain(hub).chain(self.meter.next_due()).chain(self.next_telling()).min()

@@ -127,6 +127,17 @@ pub(super) enum Stage {
     Closing(Box<Closing>),
 }
 
+/// Whether the peer has said anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// It is not read yet.
+    Unread,
+    /// It is, and its first word is waited for until then.
+    Until(Instant),
+    /// It has, or is not waited for any more.
+    Over,
+}
+
 /// How a connection ends.
 pub(super) struct Closing {
     pub(super) reason: CloseReason,
@@ -149,6 +160,7 @@ pub(super) struct Connection {
     pub(super) segments: Vec<Segment>,
     pub(super) lane: usize,
     pub(super) stage: Stage,
+    pub(super) silence: Silence,
     pub(super) reader: Option<AbortHandle>,
     pub(super) is_native: bool,
     /// What the link can do besides, for our hello.
@@ -178,6 +190,7 @@ impl Connection {
             segments: Vec::new(),
             lane,
             stage: Stage::Waiting(link.reader),
+            silence: Silence::Unread,
             reader: None,
             is_native: false,
             features: link.features,
@@ -276,6 +289,11 @@ impl Connection {
             skip = 0;
         }
         self.note_queued(before);
+    }
+
+    /// So many bytes wait besides, for the peer to say something.
+    pub(super) fn note_kept(&self, bytes: usize) {
+        self.shared.buffered.store(self.outbox.len() + bytes, Ordering::Relaxed);
     }
 
     fn note_queued(&mut self, before: usize) {

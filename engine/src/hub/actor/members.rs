@@ -103,6 +103,7 @@ impl HubActor {
             let conn = Arc::clone(&connection.shared);
             let task = tokio::spawn(Reader::new(reader, key, conn, Arc::clone(&self.shared)));
             connection.reader = Some(task.abort_handle());
+            self.await_first_word(slot);
         }
     }
 
@@ -117,6 +118,7 @@ impl HubActor {
         let mut frame = Vec::new();
         let expects_answer = connection.framing.write_close(&mut frame, reason.code, &reason.reason, [0; 4])
             && !matches!(connection.stage, Stage::Waiting(_));
+        self.end_silence(slot);
         self.write(slot);
         if self.connections[slot].as_ref().is_none_or(Connection::is_closing) {
             return;
@@ -307,6 +309,7 @@ impl HubActor {
         of_slots.push(slot);
         lock(&self.shared.connections).remove(&connection.key);
         lock(&self.shared.router).forget(connection.key);
+        self.drop_greeting(slot);
         self.untold.remove(&slot);
         self.waited_for.forget(slot);
         if let Some(mut seldom) = connection.seldom.take() {

@@ -117,6 +117,7 @@ impl HubActor {
         match op {
             Op::Publish { span, to: ConnKey::APPLICATION } => self.route(text, span, ConnKey::APPLICATION),
             Op::From { connection, inbound: Inbound::Event(span) } => {
+                self.hear_first_word(connection);
                 if self.is_heard(connection) {
                     count(&self.shared.counters.received, 1);
                     self.route(text, span, connection);
@@ -132,7 +133,11 @@ impl HubActor {
     pub(super) fn command(&mut self, op: Op, text: &str) {
         match op {
             Op::Publish { span, to } => self.send_to(to, span.body(text)),
-            Op::From { connection, inbound } => self.inbound(connection, &inbound),
+            Op::From { connection, inbound } => {
+                self.inbound(connection, &inbound);
+                // Behind the answer to a hello.
+                self.hear_first_word(connection);
+            }
             Op::Add(link, admission) => self.add(*link, admission),
             Op::Admit(key) => self.admit(key),
             Op::Revoked { connection, topics } => self.tell_revoked(connection, topics),
@@ -151,7 +156,10 @@ impl HubActor {
             Op::Join(backplane) => self.join(backplane),
             Op::ConfirmTopic { topic, token } => self.confirm(&topic, token),
             Op::Confirm { token } => self.shared.delivery.notice(Notice::Confirmed { token, outcome: Ok(true) }),
-            Op::Flush(token) => self.asked_flushes.push(token),
+            Op::Flush(token) => {
+                self.end_silences();
+                self.asked_flushes.push(token);
+            }
             Op::Drained(token) => self.drains.push(token),
             Op::Wake => {}
             Op::Losing(number) => {
@@ -279,10 +287,9 @@ impl HubActor {
         if let Some(connection) = &self.connections[slot] {
             connection.shared.count_sent(1);
         }
-        self.reply(slot, |framing, out| {
-            framing.write_message(out, message, [0; 4]);
-            true
-        });
+        if !self.keep_greeting(slot, message) {
+            self.reply_text(slot, |text| text.push_str(message));
+        }
     }
 
     /// Frames something for one connection, in its place among the events.

@@ -174,6 +174,7 @@ impl HubActor {
         let unwritten = connection.drop_segments(&self.lanes[connection.lane]);
         let dropped = connection.cut();
         count(&self.shared.counters.dropped, unwritten + dropped.messages);
+        self.drop_greeting(slot);
         self.begin_close(slot, reason, LINGER, false);
     }
 }

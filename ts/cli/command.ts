@@ -5,7 +5,7 @@ import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { usage } from './failure.js';
 import type { Terminal } from './terminal.js';
 
-export interface OptionSpec {
+interface OptionSpec {
   readonly type: 'boolean' | 'string';
   /** May be given more than once. */
   readonly multiple?: boolean;

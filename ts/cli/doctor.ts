@@ -9,6 +9,7 @@ import { addon, unavailable } from '../addon.js';
 import { createEvent } from '../topic.js';
 import type { NativeTarget } from '../types.js';
 import type { Command, Context } from './command.js';
+import { withDeadline } from './deadline.js';
 import { exitCodes, toFailure } from './failure.js';
 import { readWhere, whereNotes, whereOptions } from './where.js';
 
@@ -117,7 +118,7 @@ async function webSocket(): Promise<Finding> {
     import('../event-target-websocket-client.js'),
   ]);
   const hub = createWebSocketServerEventTarget({ listen: { port: 0 } });
-  await hub.ready(undefined, { signal: patience() });
+  await hub.ready();
   const spoke = createWebSocketClientEventTarget(hub.address?.url ?? '', { reconnect: false });
   try {
     const ms = await trip(hub, spoke);
@@ -139,7 +140,7 @@ async function iroh(): Promise<Finding> {
   const from = await Endpoint.createWithOptions({ bind: '127.0.0.1:0', addresses });
   try {
     const hub = await createIrohHubEventTarget({ endpoint: at });
-    const spoke = await createIrohSpokeEventTarget({ endpoint: from, hubNodeId: at.nodeId(), signal: patience() });
+    const spoke = await createIrohSpokeEventTarget({ endpoint: from, hubNodeId: at.nodeId() });
     const ms = await trip(hub, spoke);
     await spoke.close();
     await hub.close();
@@ -149,17 +150,16 @@ async function iroh(): Promise<Finding> {
   }
 }
 
-const patience = (): AbortSignal => AbortSignal.timeout(PATIENCE_MS);
-
 /** Milliseconds until an event of the one was heard by the other. */
-async function trip(hub: NativeTarget, spoke: NativeTarget): Promise<number> {
+function trip(hub: NativeTarget, spoke: NativeTarget): Promise<number> {
   const start = performance.now();
-  const signal = patience();
-  const heard = new Promise((resolve) => spoke.addEventListener('alkpubsub.doctor:trip', resolve, { once: true }));
-  await spoke.ready('alkpubsub.doctor:trip', { signal });
-  hub.dispatchEvent(createEvent('alkpubsub.doctor', 'trip', null));
-  await Promise.race([heard, rejected(signal)]);
-  return Math.round(performance.now() - start);
+  return withDeadline(PATIENCE_MS, async (signal) => {
+    const heard = new Promise((resolve) => spoke.addEventListener('alkpubsub.doctor:trip', resolve, { once: true }));
+    await spoke.ready('alkpubsub.doctor:trip', { signal });
+    hub.dispatchEvent(createEvent('alkpubsub.doctor', 'trip', null));
+    await Promise.race([heard, rejected(signal)]);
+    return Math.round(performance.now() - start);
+  });
 }
 
 const rejected = (signal: AbortSignal): Promise<never> =>
@@ -170,12 +170,13 @@ async function udp(): Promise<Finding> {
   const one = async (type: 'udp4' | 'udp6', address: string): Promise<boolean> => {
     const socket = createSocket(type);
     try {
-      const signal = AbortSignal.timeout(1000);
-      socket.bind(0, address);
-      await once(socket, 'listening', { signal });
-      const message = once(socket, 'message', { signal });
-      socket.send('doctor', socket.address().port, address);
-      await message;
+      await withDeadline(1000, async (signal) => {
+        socket.bind(0, address);
+        await once(socket, 'listening', { signal });
+        const message = once(socket, 'message', { signal });
+        socket.send('doctor', socket.address().port, address);
+        await message;
+      });
       return true;
     } catch {
       return false;
@@ -193,8 +194,8 @@ async function relays(): Promise<Finding> {
   const { Endpoint } = await import('../iroh.js');
   const endpoint = await Endpoint.createWithOptions({ relays: 'default' });
   try {
-    const signal = patience();
-    while (!signal.aborted) {
+    const end = performance.now() + PATIENCE_MS;
+    while (performance.now() < end) {
       const relay = endpoint.addresses().find((address) => address.includes('://'));
       if (relay !== undefined) return ok(`reached through ${relay}`);
       await new Promise((resolve) => setTimeout(resolve, 100));
@@ -208,8 +209,9 @@ async function relays(): Promise<Finding> {
 
 async function reach(where: ReturnType<typeof readWhere>, { values, stop }: Context): Promise<Finding> {
   const start = performance.now();
-  const signal = AbortSignal.any([stop, patience()]);
-  const link = await where.connect({ wait: values.flag('wait'), signal });
+  const connect = (late: AbortSignal): ReturnType<typeof where.connect> =>
+    where.connect({ wait: values.flag('wait'), signal: AbortSignal.any([stop, late]) });
+  const link = await withDeadline(PATIENCE_MS, connect);
   const ms = Math.round(performance.now() - start);
   await link.close();
   return ok(`connected in ${ms} ms`);

@@ -5,6 +5,7 @@
 import { createEvent } from '../topic.js';
 import type { NativeTarget } from '../types.js';
 import type { Command, Context } from './command.js';
+import { withDeadline } from './deadline.js';
 import { CliFailure, exitCodes, toFailure, usage } from './failure.js';
 import { MAX_LINE_BYTES, readLines } from './lines.js';
 import { aborted, type LinkEvents, tellAbout } from './link-events.js';
@@ -134,15 +135,16 @@ class Publication {
    * True when the other end has answered behind the last event. A hub answers a subscription in the order of events, also when it refuses it;
    * to Redis, flush() waits for answers.
    */
-  async #confirm(): Promise<boolean> {
-    const { target, isHub } = this.#job.link;
-    const late = AbortSignal.timeout(this.#job.patienceMs);
-    const word = isHub ? this.#ask(target, late) : target.flush().then(() => true);
-    const tooLate = aborted(late).then(() => {
-      const seconds = this.#job.patienceMs / 1000;
-      throw new CliFailure(exitCodes.lost, 'ERR_TIMED_OUT', `no answer within ${seconds} s: events may be lost`);
+  #confirm(): Promise<boolean> {
+    const { link, patienceMs } = this.#job;
+    return withDeadline(patienceMs, async (late) => {
+      const word = link.isHub ? this.#ask(link.target, late) : link.target.flush().then(() => true);
+      const tooLate = aborted(late).then(() => {
+        const message = `no answer within ${patienceMs / 1000} s: events may be lost`;
+        throw new CliFailure(exitCodes.lost, 'ERR_TIMED_OUT', message);
+      });
+      return (await this.#orEnd(Promise.race([word, tooLate]))) ?? false;
     });
-    return (await this.#orEnd(Promise.race([word, tooLate]))) ?? false;
   }
 
   async #ask(target: NativeTarget, signal: AbortSignal): Promise<boolean> {

@@ -10,7 +10,7 @@ const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 /** What takes longer than this gets a progress line, on a terminal. */
 const PROGRESS_AFTER_MS = 1000;
 
-export type Line = { readonly event: string; readonly [name: string]: unknown };
+type Line = { readonly event: string; readonly [name: string]: unknown };
 
 export class Terminal {
   readonly isJson: boolean;

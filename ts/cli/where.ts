@@ -16,7 +16,7 @@ export interface Link {
 }
 
 /** A place that was understood. */
-export interface Where {
+interface Where {
   readonly text: string;
   connect(options: ConnectOptions): Promise<Link>;
 }

@@ -6,11 +6,12 @@ import { fileURLToPath } from 'node:url';
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** A mark stands in the line before a block: `<!-- not run: why -->`, `<!-- not checked: why -->`. */
-const block = /((?:^<!-- not (?:run|checked): [^\n]+ -->\n)*)^```(js|ts)\n([\s\S]*?)^```\n(?:\nOutput:\n\n```text\n([\s\S]*?)```)?/gm;
+const block =
+  /((?:^<!-- not (?:run|checked): [^\n]+ -->\n)*)^```(js|ts)\n([\s\S]*?)^```\n(?:\nOutput:\n\n```text\n([\s\S]*?)```)?/gm;
 
-/** README and the pages of docs/, without the records of decisions. */
+/** README and the pages of docs/, without the records of decisions and what is generated. */
 export function pages() {
-  const docs = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'));
+  const docs = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md') && name !== 'api.md');
   return ['README.md', ...docs.sort().map((name) => `docs/${name}`)];
 }
 

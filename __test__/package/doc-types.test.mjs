@@ -61,7 +61,10 @@ function compile(folder, language, places) {
   const config = join(folder, `tsconfig.${language}.json`);
   writeFileSync(config, JSON.stringify({ compilerOptions, include: [language] }));
   const tsc = join(root, 'node_modules/typescript/bin/tsc');
-  const { stdout } = spawnSync(process.execPath, [tsc, '-p', config, '--pretty', 'false'], { cwd: root, encoding: 'utf8' });
+  const { stdout } = spawnSync(process.execPath, [tsc, '-p', config, '--pretty', 'false'], {
+    cwd: root,
+    encoding: 'utf8',
+  });
   return stdout
     .split('\n')
     .filter((line) => (language === 'js' ? counts.test(line) && !untyped.test(line) : /error TS/.test(line)))

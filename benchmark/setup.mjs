@@ -24,7 +24,7 @@ export function setUpPackage() {
   buildTypeScript();
   rmSync(`${folder}/dist`, { recursive: true, force: true });
   cpSync(fromRoot('dist'), `${folder}/dist`, { recursive: true });
-  for (const file of ['package.json', 'loader.cjs']) copyFileSync(fromRoot(file), `${folder}/${file}`);
+  for (const file of ['package.json', 'loader.cjs', 'platform.cjs']) copyFileSync(fromRoot(file), `${folder}/${file}`);
   return folder;
 }
 

@@ -1,34 +1,25 @@
 // Builds what is missing or stale: npm packages, the addon, dist/. Quick when nothing changed: cargo knows what is stale, and
-// tsc takes less than a second. Usage: node scripts/build.mjs [--release] [--only addon|ts]
+// tsc takes less than a second. Usage: node scripts/build.mjs [--release] [--only addon|ts] [--target RUST-TARGET]
+// With --target another platform's addon: for Linux with zig as the linker ("pip install ziglang cargo-zigbuild"), against glibc 2.28.
 //
 // The addon is built by cargo and copied, because `napi build` passes --target: its output would stand beside that of plain cargo,
 // and every dependency would be compiled twice.
 import { copyFileSync, existsSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
+import platform from '../platform.cjs';
+import { platformOf, platforms } from './platforms.mjs';
 import { commandOf, fromRoot, lockedInCI, packageJson } from './project.mjs';
 import { requireAll } from './requirements.mjs';
 import { Failure, npm, parse, probe, run, timed, whenStarted } from './run.mjs';
 
-/** Rust target → the name in `pubsub-native.<name>.node`, the same as in loader.cjs. */
-const platformNames = {
-  'x86_64-unknown-linux-gnu': 'linux-x64-gnu',
-  'x86_64-unknown-linux-musl': 'linux-x64-musl',
-  'aarch64-unknown-linux-gnu': 'linux-arm64-gnu',
-  'aarch64-unknown-linux-musl': 'linux-arm64-musl',
-  'x86_64-apple-darwin': 'darwin-x64',
-  'aarch64-apple-darwin': 'darwin-arm64',
-  'x86_64-pc-windows-msvc': 'win32-x64-msvc',
-  'aarch64-pc-windows-msvc': 'win32-arm64-msvc',
-};
-
 /** Time of a first build on two cores, debug measured on a busy machine; only said, nothing depends on it. */
 const firstBuild = { debug: 'about 4 minutes', release: 'several minutes' };
 
-/** @param {{ release?: boolean, only?: 'addon' | 'ts' }} [options] */
-export function build({ release = false, only } = {}) {
+/** @param {{ release?: boolean, only?: 'addon' | 'ts', target?: string }} [options] */
+export function build({ release = false, only, target } = {}) {
   requireAll();
   installPackages();
-  if (only !== 'ts') buildAddon({ release });
+  if (only !== 'ts') buildAddon({ release, target });
   if (only !== 'addon') buildTypeScript();
 }
 
@@ -39,22 +30,40 @@ export function installPackages() {
   timed('installing npm packages (about 10 seconds)', () => npm(['ci', '--no-audit', '--no-fund'], { quiet: true }));
 }
 
-/** @param {{ release?: boolean, features?: string[], folder?: string }} options */
-export function buildAddon({ release = false, features = [], folder = fromRoot('.') }) {
+/** @param {{ release?: boolean, features?: string[], defaults?: boolean, folder?: string, target?: string }} options */
+export function buildAddon({ release = false, features = [], defaults = true, folder = fromRoot('.'), target }) {
   const profile = release ? 'release' : 'debug';
-  const target = join(folder, `${packageJson().napi.binaryName}.${platformName()}.node`);
-  const first = existsSync(fromRoot('target', profile)) ? '' : ` (the first time takes ${firstBuild[profile]})`;
-  timed(`building the addon, ${profile}${first}`, () => {
+  const file = join(folder, `${packageJson().napi.binaryName}.${suffixOf(target)}.node`);
+  const first = existsSync(fromRoot('target', target ?? '.', profile))
+    ? ''
+    : ` (the first time takes ${firstBuild[profile]})`;
+  timed(`building the addon${target === undefined ? '' : ` for ${target}`}, ${profile}${first}`, () => {
+    const { command, env } = target === undefined ? { command: ['build'], env: {} } : crossBuild(target);
     const args = [
-      'build',
+      ...command,
       ...(release ? ['--release'] : []),
+      ...(defaults ? [] : ['--no-default-features']),
       ...features.flatMap((feature) => ['--features', feature]),
       ...lockedInCI(),
       '--message-format=json-render-diagnostics',
     ];
-    const messages = run('cargo', args, { capture: true });
-    replaceFile(libraryIn(messages), target);
+    const messages = run('cargo', args, { capture: true, env });
+    replaceFile(libraryIn(messages), file);
   });
+  return file;
+}
+
+/** How cargo builds for another platform, or for this one with an older C library. */
+function crossBuild(target) {
+  const { os, libc } = platformOf(target) ?? {};
+  if (os === undefined) throw unknownTarget(target);
+  if (os !== 'linux' || process.platform !== 'linux') return { command: ['build', '--target', target], env: {} };
+  if (probe('cargo', ['zigbuild', '--help']) === null)
+    throw new Failure('cargo-zigbuild is missing: run "pip install ziglang cargo-zigbuild"');
+  if (libc === 'glibc') return { command: ['zigbuild', '--target', `${target}.${platform.neededGlibc}`], env: {} };
+  // A library that Node.js loads shares its C library; Rust's default for musl is to link a copy in.
+  const variable = `CARGO_TARGET_${target.toUpperCase().replaceAll('-', '_')}_RUSTFLAGS`;
+  return { command: ['zigbuild', '--target', target], env: { [variable]: '-C target-feature=-crt-static' } };
 }
 
 /** The dynamic library that cargo says it made. */
@@ -80,12 +89,15 @@ function replaceFile(from, to) {
   renameSync(temporary, to);
 }
 
-function platformName() {
-  const host = /^host: (.+)$/m.exec(probe('rustc', ['-vV']) ?? '')?.[1];
-  const name = platformNames[host];
-  if (name === undefined)
-    throw new Failure(`the addon is not built for ${host}; known: ${Object.keys(platformNames).join(', ')}`);
-  return name;
+const unknownTarget = (target) =>
+  new Failure(`the addon is not built for ${target}; known: ${platforms.map((known) => known.target).join(', ')}`);
+
+/** How a target is called in the names of files; without one: this machine's. */
+function suffixOf(target) {
+  const wanted = target ?? /^host: (.+)$/m.exec(probe('rustc', ['-vV']) ?? '')?.[1];
+  const known = platformOf(wanted);
+  if (known === undefined) throw unknownTarget(wanted);
+  return known.suffix;
 }
 
 export function buildTypeScript() {
@@ -106,9 +118,9 @@ function removeLeftovers(output, source) {
 }
 
 whenStarted(import.meta.url, (args) => {
-  const { options, rest } = parse(args, { '--release': 'flag', '--only': 'value' });
+  const { options, rest } = parse(args, { '--release': 'flag', '--only': 'value', '--target': 'value' });
   const only = options['--only'];
   if (rest.length > 0 || ![undefined, 'addon', 'ts'].includes(only))
-    throw new Failure('usage: npm run build -- [--release] [--only addon|ts]', 2);
-  build({ release: options['--release'], only });
+    throw new Failure('usage: npm run build -- [--release] [--only addon|ts] [--target TARGET]', 2);
+  build({ release: options['--release'], only, target: options['--target'] });
 });

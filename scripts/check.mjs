@@ -1,5 +1,6 @@
 // What CI runs, in CI's order, without provisioning the machine: build, lint, dependencies, generated files, the
 // packed package, tests.
+import { checkApi } from './api.mjs';
 import { build } from './build.mjs';
 import { checkPackage } from './check-package.mjs';
 import { checkDeclarations } from './declarations.mjs';
@@ -13,6 +14,7 @@ whenStarted(import.meta.url, () => {
   lint();
   checkDependencies();
   checkDeclarations();
+  checkApi();
   checkPackage();
   test();
 });

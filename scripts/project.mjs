@@ -11,7 +11,7 @@ export const isCI = process.env.CI === 'true' || process.env.CI === '1';
 
 export const fromRoot = (...parts) => join(root, ...parts);
 
-export const packageJson = () => JSON.parse(readFileSync(fromRoot('package.json'), 'utf8'));
+export const packageJson = (folder = root) => JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
 
 /** The JavaScript file behind a command of an installed package: runs under any shell and on Windows. */
 export const commandOf = {

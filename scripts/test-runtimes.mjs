@@ -2,36 +2,15 @@
 // package of its binary, once, into target/nodes; nothing is added to the project's dependencies. Builds first.
 // Usage: node scripts/test-runtimes.mjs [--node 22,24] [part of a test file's path …]
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { basename, join, relative } from 'node:path';
+import { basename, relative } from 'node:path';
 import { build } from './build.mjs';
-import { fromRoot, root } from './project.mjs';
-import { Failure, npm, parse, probe, say, seconds, timed, whenStarted } from './run.mjs';
+import { root } from './project.mjs';
+import { Failure, parse, say, seconds, whenStarted } from './run.mjs';
+import { nodeOf } from './runtimes.mjs';
 import { testFiles, testLimits } from './test.mjs';
 
 /** The lines of Node.js that are maintained, besides the oldest one that is supported, which `npm test` runs on. */
 const versions = ['22.23.3', '24.21.0', '26.10.0'];
-
-/** Where the package of a version has its binary. */
-const platform = process.platform === 'win32' ? 'win' : process.platform;
-const packageName = `node-${platform}-${process.arch}`;
-
-/** The binary of a version, installed when it is not there yet. */
-function binaryOf(version) {
-  const folder = fromRoot('target/nodes', version);
-  const bin = join(folder, 'node_modules', packageName, 'bin');
-  const binary = join(bin, process.platform === 'win32' ? 'node.exe' : 'node');
-  if (!existsSync(binary)) {
-    mkdirSync(folder, { recursive: true });
-    writeFileSync(join(folder, 'package.json'), '{ "private": true }\n');
-    const args = ['install', '--prefix', folder, '--no-save', '--no-audit', '--no-fund', '--ignore-scripts'];
-    timed(`installing Node.js ${version}`, () => npm([...args, `${packageName}@${version}`], { quiet: true }));
-  }
-  const said = probe(binary, ['--version'])?.trim();
-  if (said !== `v${version}`)
-    throw new Failure(`${relative(root, binary)} is ${said ?? 'no program'}, not v${version}`);
-  return binary;
-}
 
 /** Runs the files; by file: how many tests passed, failed and were skipped, and the names of those that failed. */
 function runOn(binary, files) {
@@ -87,7 +66,7 @@ whenStarted(import.meta.url, (args) => {
   build();
   const results = new Map();
   for (const version of chosen) {
-    const binary = binaryOf(version);
+    const binary = nodeOf(version);
     const start = performance.now();
     say(`${basename(binary)} ${version}, ${files.length} files`);
     results.set(version, runOn(binary, files));

@@ -1,6 +1,6 @@
 // All tests: installs npm packages, builds, then type tests, cargo's tests and node:test, whose own summaries come last.
-// Never touches the system. Usage: node scripts/test.mjs [--only types|rust|js] [--release] [part of a test file's path …]
-// With --release the addon is the optimized one, as it is shipped.
+// Never touches the system. Usage: node scripts/test.mjs [--only types|rust|js] [--release | --no-build] [part of a test file's path …]
+// With --release the addon is the optimized one, as it is shipped; with --no-build whatever is there.
 import { existsSync, readdirSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import { build } from './build.mjs';
@@ -13,8 +13,8 @@ const fileTimeoutMs = 300_000;
 /** Test files at the same time: the soak tests want a core for themselves. */
 const concurrency = 2;
 
-/** @param {{ only?: 'types' | 'rust' | 'js', release?: boolean, filters?: readonly string[] }} [options] */
-export function test({ only, release = false, filters = [] } = {}) {
+/** @param {{ only?: 'types' | 'rust' | 'js', release?: boolean, noBuild?: boolean, filters?: readonly string[] }} [options] */
+export function test({ only, release = false, noBuild = false, filters = [] } = {}) {
   const failures = [];
   const step = (name, work) => {
     if (only !== undefined && only !== name) return;
@@ -26,7 +26,7 @@ export function test({ only, release = false, filters = [] } = {}) {
       failures.push(name);
     }
   };
-  if (only !== 'rust') build({ release });
+  if (only !== 'rust' && !noBuild) build({ release });
   step('types', typeTests);
   step('rust', rustTests);
   step('js', () => javaScriptTests(filters));
@@ -78,9 +78,9 @@ export function testFiles(filters) {
 }
 
 whenStarted(import.meta.url, (args) => {
-  const { options, rest } = parse(args, { '--only': 'value', '--release': 'flag' });
+  const { options, rest } = parse(args, { '--only': 'value', '--release': 'flag', '--no-build': 'flag' });
   const only = options['--only'];
   if (![undefined, 'types', 'rust', 'js'].includes(only))
-    throw new Failure('usage: npm test -- [--only types|rust|js] [--release] [part of a path …]', 2);
-  test({ only, release: options['--release'], filters: rest });
+    throw new Failure('usage: npm test -- [--only types|rust|js] [--release | --no-build] [part of a path …]', 2);
+  test({ only, release: options['--release'], noBuild: options['--no-build'], filters: rest });
 });

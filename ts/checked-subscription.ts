@@ -13,7 +13,7 @@ import { check } from './validation.js';
 import type { Acknowledgement } from './waiting.js';
 
 /** What a checked subscription needs besides what it reads. */
-export interface Checking {
+interface Checking {
   readonly topic: string;
   readonly schema: StandardSchema;
   readonly options: SubscribeOptions;

@@ -131,7 +131,7 @@ export class Connection {
 }
 
 /** What a connection's target needs of its hub. */
-export interface HubServices {
+interface HubServices {
   send(exit: Exit, event: Outgoing): void;
   flush(): Promise<void>;
   drain(): Promise<void>;

@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import { clearTimeout, setTimeout } from 'node:timers';
 
 /** Bytes that wait in one direction of a connection before its source is no longer read. Source: none, a guess. */
-export const MAX_HELD_BYTES: number = 1 << 20;
+const MAX_HELD_BYTES: number = 1 << 20;
 
 /** A throttled flow writes what this time allows at once, in milliseconds: smaller steps are lost in the timer's own error. */
 const STEP_MS = 10;

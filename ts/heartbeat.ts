@@ -2,7 +2,7 @@
 // Invariants: time in which this thread was blocked or suspended is nobody's silence; a stopped heartbeat leaves no timer behind and none
 // holds the process.
 
-export interface HeartbeatEvents {
+interface HeartbeatEvents {
   /** Whether the other end has taken something since this was asked last. */
   isTaking(): boolean;
   /** Nothing came for an interval, or an answer is owed, or we have just woken: ask. */

@@ -60,7 +60,7 @@ export const hubOptionNames: readonly string[] = [
 ];
 
 /** A native hub, and what its wrapper has to know. */
-export interface PreparedHub<TEvent extends TypedEvent> {
+interface PreparedHub<TEvent extends TypedEvent> {
   readonly hub: NativeHub;
   readonly callbacks: HubCallbacks<TEvent>;
   readonly settings: HubTargetOptions;

@@ -7,7 +7,7 @@ import { setImmediate } from 'node:timers';
 import type { NativePort, Notice } from './port.js';
 import { MAX_BATCH, MAX_PAIRS, META_ENTRY, META_HEAD } from './port.js';
 
-export interface Sink {
+interface Sink {
   event(topic: string, type: string, id: string, payload: unknown, connection: number): void;
   notice(notice: Notice): void;
   /** `count` entries could not be read. */

@@ -9,9 +9,7 @@ export const ACCEPTED = 0;
 /** The pair was forgotten in the meantime: intern it again. */
 export const STALE = 1;
 export const TOO_LARGE = 2;
-/** No room. The engine has counted and reported it. */
-export const DROPPED = 3;
-export const CLOSED = 4;
+// 3: no room; 4: closed. The engine has counted and reported both, and nobody here asks.
 
 /** Most entries that one `take` brings. */
 export const MAX_BATCH = 512;
@@ -57,7 +55,7 @@ export type Notice =
   | HubNotice
   | SpokeNotice;
 
-export type HubNotice =
+type HubNotice =
   | ({ readonly kind: 'authorize'; readonly token: number } & PeerFacts)
   | { readonly kind: 'withdrawn'; readonly token: number }
   | {
@@ -77,7 +75,7 @@ export type HubNotice =
     }
   | { readonly kind: 'backpressure'; readonly connection: number; readonly bufferedAmount: number };
 
-export interface SpokeNotice {
+interface SpokeNotice {
   readonly kind: 'dial';
   readonly token: number;
   readonly attempt: number;

@@ -43,7 +43,7 @@ export interface Subscription<T> extends Stream<T> {
 }
 
 /** What a queue needs of whoever fills it. */
-export interface Source {
+interface Source {
   readonly topic: string;
   /** Nothing more is wanted. Called once. */
   onEnd(): void;

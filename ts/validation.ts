@@ -7,7 +7,7 @@ import { describe, invalidOption, wrong } from './options.js';
 import type { StandardResult, StandardSchema } from './standard-schema.js';
 
 /** What a schema made of a payload, or the error of one that does not match. */
-export type Checked = { readonly value: unknown } | InvalidPayloadError;
+type Checked = { readonly value: unknown } | InvalidPayloadError;
 
 /** The schemas of a pubsub by type. Types that are not among them are not checked. */
 export type Schemas = ReadonlyMap<string, StandardSchema>;

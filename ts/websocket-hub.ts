@@ -49,7 +49,7 @@ interface Entrance {
   readonly sockets: CarriedSockets;
 }
 
-export interface WebSocketHubOptions extends HubTargetOptions {
+interface WebSocketHubOptions extends HubTargetOptions {
   readonly door: NativeDoorOptions;
 }
 

@@ -9,7 +9,7 @@ import { closeOnAbort } from './life-cycle.js';
 import { abortSignal, checkNames, type Kind, readAll } from './options.js';
 import type { AnyEvent, NativeTarget, TypedEvent } from './types.js';
 
-export type { WebSocketEventName, WebSocketLike } from './browser/link.js';
+export type { WebSocketLike } from './browser/link.js';
 
 export interface WebSocketObjectOptions {
   /** Closes the target, not the socket, when it is aborted. */

@@ -13,7 +13,7 @@ export interface ThreadEnd {
   readonly cause?: unknown;
 }
 
-export interface ThreadSink {
+interface ThreadSink {
   /** Whether it is ours. */
   isOurs(data: unknown): boolean;
   message(data: unknown): void;

@@ -14,7 +14,7 @@ import type { CloseDetail, CloseOptions, EventEnvelope, GapDetail, TargetStats }
 import { type Acknowledgement, Deferred, Waiters } from './waiting.js';
 import type { ThreadEnd, ThreadPort } from './worker-port.js';
 
-export interface WorkerTargetOptions {
+interface WorkerTargetOptions {
   readonly maxBufferedAmount: number;
   readonly maxPendingBytes: number;
   readonly echo: boolean;

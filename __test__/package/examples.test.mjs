@@ -1,48 +1,31 @@
-// The examples of the documentation: each JavaScript block that is followed by "Output:" is run, and what it prints is compared.
+// The examples of the documentation: each block of code that is followed by "Output:" is run, and what it prints is compared. One that is not
+// has a mark with the reason.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-
-const root = fileURLToPath(new URL('../..', import.meta.url));
+import { transformSync } from 'esbuild';
+import { blocksOf, fencesOf, pages, root } from './doc-blocks.mjs';
 
 /** A program that does not end by itself is ended, and the test fails. */
 const patienceMs = 60_000;
 
-/** Pages, and whether each of their JavaScript blocks has to have its output. */
-const pages = {
-  'docs/operators.md': true,
-  'docs/schemas.md': true,
-  'docs/errors.md': true,
-  'docs/protocol.md': true,
-  'docs/iroh.md': true,
-  'docs/workers.md': false,
-  'docs/backplane.md': true,
-  'README.md': false,
-};
+for (const page of pages()) {
+  const blocks = blocksOf(page);
 
-const example = /```js\n([\s\S]*?)```\n(?:\nOutput:\n\n```text\n([\s\S]*?)```)?/g;
+  test(`${page}: every block of code is found`, () => assert.equal(blocks.length, fencesOf(page)));
 
-for (const [page, needsOutput] of Object.entries(pages)) {
-  const text = readFileSync(join(root, page), 'utf8').replaceAll('\r\n', '\n');
-  const examples = [...text.matchAll(example)].map(({ 1: code, 2: output, index }) => ({
-    code,
-    output,
-    line: text.slice(0, index).split('\n').length,
-  }));
-
-  test(`${page} has examples`, () => {
-    assert(examples.some(({ output }) => output !== undefined));
-    if (needsOutput) for (const { line, output } of examples) assert.notEqual(output, undefined, `line ${line}`);
-  });
-
-  for (const { code, output, line } of examples) {
-    if (output === undefined) continue;
-    test(`the example at ${page}:${line} prints what stands below it`, async () => {
-      assert.equal(await run(code), output);
-    });
+  for (const { code, language, line, output, notRun } of blocks) {
+    if (output === undefined) {
+      test(`the example at ${page}:${line} has a reason why it is not run`, (t) => {
+        assert.notEqual(notRun, undefined, 'put its output below it, or a line <!-- not run: why --> above it');
+        t.diagnostic(`${page}:${line} is not run: ${notRun}`);
+      });
+    } else {
+      test(`the example at ${page}:${line} prints what stands below it`, async () => {
+        assert.equal(notRun, undefined, 'it has output and a mark that it is not run');
+        assert.equal(await run(language === 'ts' ? transformSync(code, { loader: 'ts' }).code : code), output);
+      });
+    }
   }
 }
 

@@ -54,9 +54,9 @@ test('the package runs nothing when it is installed and depends on nothing', () 
 test('the packed files are what a program needs, and no more', () => {
   const files = packedFiles();
   const allowed =
-    /^(package\.json|README\.md|CHANGELOG\.md|LICENSE-(MIT|APACHE)|loader\.(cjs|d\.cts)|dist\/[\w/-]+\.(js|d\.ts))$/;
+    /^(package\.json|README\.md|CHANGELOG\.md|LICENSE-(MIT|APACHE)|loader\.(cjs|d\.cts)|platform\.cjs|dist\/[\w/-]+\.(js|d\.ts))$/;
   for (const file of files) assert.match(file, allowed);
-  for (const file of ['package.json', 'README.md', 'LICENSE-MIT', 'LICENSE-APACHE', 'loader.cjs']) {
+  for (const file of ['package.json', 'README.md', 'LICENSE-MIT', 'LICENSE-APACHE', 'loader.cjs', 'platform.cjs']) {
     assert.ok(files.includes(file), `${file} is missing`);
   }
   const built = readdirSync(join(root, 'dist'), { recursive: true }).filter((name) => name.endsWith('.js'));

@@ -13,7 +13,8 @@ export function install(files, packages = []) {
   cpSync(join(root, 'dist'), join(target, 'dist'), { recursive: true });
   const binaries = readdirSync(root).filter((name) => name.endsWith('.node'));
   assert.ok(binaries.length > 0, 'the addon is not built: run "npm run build"');
-  for (const name of ['package.json', 'loader.cjs', ...binaries]) copyFileSync(join(root, name), join(target, name));
+  for (const name of ['package.json', 'loader.cjs', 'platform.cjs', ...binaries])
+    copyFileSync(join(root, name), join(target, name));
   for (const name of packages) {
     const link = join(folder, 'node_modules', name);
     mkdirSync(dirname(link), { recursive: true });

@@ -20,7 +20,7 @@ before(async () => {
   const target = join(folder, 'node_modules/@alkdev/pubsub-native');
   mkdirSync(target, { recursive: true });
   cpSync(join(root, 'dist'), join(target, 'dist'), { recursive: true });
-  for (const name of ['package.json', 'loader.cjs']) copyFileSync(join(root, name), join(target, name));
+  for (const name of ['package.json', 'loader.cjs', 'platform.cjs']) copyFileSync(join(root, name), join(target, name));
   copyFileSync(new URL('without-addon.mjs', import.meta.url), join(folder, 'without-addon.mjs'));
   writeFileSync(
     join(folder, 'package.json'),

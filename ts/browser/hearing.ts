@@ -8,7 +8,7 @@ import { controlText, isLonger, refusalCode } from '../wire.js';
 import type { SessionHost, SessionOptions } from './link.js';
 
 /** What a hub's words do to the link. */
-export interface Heard {
+interface Heard {
   greet(answersPings: boolean): boolean;
   takeForPlain(): boolean;
   prove(sent: unknown): void;

@@ -43,7 +43,7 @@ export interface SessionEnd {
 }
 
 /** Counters of a spoke; those of the engine that a spoke over a WebSocket object can know. */
-export interface Counters {
+interface Counters {
   sent: number;
   received: number;
   unwanted: number;

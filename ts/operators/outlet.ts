@@ -7,7 +7,7 @@ import { Fifo } from '../fifo.js';
 import { end, type Stream, type Waiter } from './stage.js';
 
 /** What whoever fills an outlet wants to know. */
-export interface Keeper {
+interface Keeper {
   /** A next() call waits now (1), or `count` of them no longer do (negative). */
   wanted(count: number): void;
   /** So many items were taken out or thrown away. */

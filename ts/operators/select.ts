@@ -56,7 +56,7 @@ export function take<T>(count: number): Operator<T, T> {
   return (source) => stage(source, (upstream) => pullAtMost(upstream, count));
 }
 
-export const DEFAULT_MAX_KEYS = 65_536;
+const DEFAULT_MAX_KEYS = 65_536;
 
 async function nextThat<T>(
   upstream: Upstream<T>,

@@ -1,0 +1,46 @@
+// A registry of npm packages on loopback that has exactly the packages it is given, for installing them as a user does. Does not know other
+// packages: whatever else is asked for is not found, and noted.
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { basename, join } from 'node:path';
+
+/** @param {readonly { name: string, folder: string, tarball: string }[]} packages what packAll() made */
+export async function serveRegistry(packages) {
+  const strangers = [];
+  const server = createServer((request, response) => {
+    const path = decodeURIComponent(new URL(request.url, 'http://localhost').pathname).slice(1);
+    const made = packages.find(({ name, tarball }) => path === name || path === `${name}/-/${basename(tarball)}`);
+    if (made === undefined) {
+      strangers.push(path);
+      response.writeHead(404, { 'content-type': 'application/json' }).end('{"error":"not found"}');
+    } else if (path === made.name) {
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(documentOf(made, url)));
+    } else {
+      response.writeHead(200, { 'content-type': 'application/octet-stream' }).end(readFileSync(made.tarball));
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `http://127.0.0.1:${server.address().port}`;
+  return { url, strangers, close: () => server.close() };
+}
+
+/** What a registry says about a package of one version. */
+function documentOf({ name, folder, tarball }, url) {
+  const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+  const bytes = readFileSync(tarball);
+  const dist = {
+    tarball: `${url}/${name}/-/${basename(tarball)}`,
+    integrity: `sha512-${createHash('sha512').update(bytes).digest('base64')}`,
+    shasum: createHash('sha1').update(bytes).digest('hex'),
+  };
+  const { version } = manifest;
+  const time = { created: '2026-01-01T00:00:00.000Z', modified: '2026-01-01T00:00:00.000Z' };
+  return {
+    ...{ _id: name, name, 'dist-tags': { latest: version } },
+    time: { ...time, [version]: time.created },
+    versions: { [version]: { ...manifest, _id: `${name}@${version}`, dist } },
+  };
+}

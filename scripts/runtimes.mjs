@@ -1,0 +1,49 @@
+// The runtimes that scripts start, and tools that npm has: found among the development packages, or installed once into target/tools. Nothing is
+// added to the project's dependencies. Runs nothing by itself.
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { fromRoot, root } from './project.mjs';
+import { Failure, npm, probe, timed } from './run.mjs';
+
+const exe = process.platform === 'win32' ? '.exe' : '';
+const bunArch = process.arch === 'arm64' ? 'aarch64' : process.arch;
+const bunPlatform = process.platform === 'win32' ? 'windows' : process.platform;
+const denoSuffix = process.platform === 'linux' ? '-glibc' : '';
+
+const commands = {
+  'Node.js': [process.execPath],
+  Deno: [fromRoot(`node_modules/@deno/${process.platform}-${process.arch}${denoSuffix}/deno${exe}`), 'deno'],
+  Bun: [fromRoot(`node_modules/@oven/bun-${bunPlatform}-${bunArch}/bin/bun${exe}`), 'bun'],
+};
+
+/** How a runtime is started. `toArgs` takes permissions for Deno; the others have none. */
+export function runtimeOf(name) {
+  const command = commands[name].find((candidate) => probe(candidate, ['--version']) !== null);
+  if (command === undefined) throw new Failure(`${name} has no binary for this machine`);
+  const toArgs = name === 'Deno' ? (permissions) => ['run', '--no-prompt', ...permissions] : () => [];
+  return { name, command, toArgs };
+}
+
+/** A file of a package of npm, installed when it is not there yet. */
+export function binaryOf(packageName, version, file) {
+  const folder = fromRoot('target/tools', `${packageName.replaceAll('/', '+')}-${version}`);
+  const path = join(folder, 'node_modules', packageName, file);
+  if (!existsSync(path)) {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'package.json'), '{ "private": true }\n');
+    const args = ['install', '--prefix', folder, '--no-save', '--no-audit', '--no-fund', '--ignore-scripts'];
+    timed(`installing ${packageName} ${version}`, () => npm([...args, `${packageName}@${version}`], { quiet: true }));
+  }
+  if (!existsSync(path)) throw new Failure(`${packageName} ${version} has no ${relative(root, path)}`);
+  return path;
+}
+
+/** A version of Node.js, from the npm package of its binary. */
+export function nodeOf(version) {
+  const platform = process.platform === 'win32' ? 'win' : process.platform;
+  const binary = binaryOf(`node-${platform}-${process.arch}`, version, `bin/node${exe}`);
+  const said = probe(binary, ['--version'])?.trim();
+  if (said !== `v${version}`)
+    throw new Failure(`${relative(root, binary)} is ${said ?? 'no program'}, not v${version}`);
+  return binary;
+}

@@ -44,5 +44,6 @@ test('only addon.js loads the addon, and only the factories import it', () => {
   const users = files.filter((file) =>
     importsOf(file).some((name) => ['addon.js', 'native.js'].includes(resolved(file, name))),
   );
-  for (const user of users) assert.match(user, /^(event-target-|hub-options|iroh\.js|memory-network|native\.js)/);
+  for (const user of users)
+    assert.match(user, /^(event-target-|hub-options|iroh(-address)?\.js|memory-network|native\.js)/);
 });

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use iroh::EndpointId;
 use iroh::endpoint::{Connection, ConnectionError, VarInt};
+use iroh::{EndpointAddr, EndpointId};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
@@ -61,16 +61,18 @@ impl std::fmt::Debug for Caller {
 }
 
 impl Caller {
-    /// Makes one attempt; the link is the hub's when it is done. The spoke is asked about like one that came by itself.
+    /// Makes one attempt, at the addresses that are given or known; the link is the hub's when it is done. The spoke is asked about like one that came by itself.
     ///
     /// # Errors
     /// As when a spoke dials: `Connect`, `Handshake`, `Tls`, `Forbidden`, `TimedOut`, `Closed`; what the hub itself refuses, as the peer
     /// is told it.
-    pub async fn call(&self, id: EndpointId) -> Result<(), Error> {
+    pub async fn call(&self, to: EndpointAddr) -> Result<(), Error> {
         let Porter { config, endpoint, .. } = &*self.porter;
+        let id = to.id;
+        endpoint.know(to);
         let alpn = called(&config.alpn);
         let dial = DialConfig { hub: id, alpn: alpn.clone(), speaks: Speaks::Both, max_message: config.max_message };
-        let connector = IrohConnector::new(endpoint.clone(), dial);
+        let connector = IrohConnector::new(endpoint.clone(), dial).called("the spoke");
         let connection = timeout(config.handshake, connector.connection()).await;
         let connection = connection.map_err(|_| unanswered(&id))?.map_err(|failed| failed.error)?;
         match self.porter.let_in(&connection, &alpn).await {
@@ -94,7 +96,7 @@ fn turned_away(reason: &CloseReason) -> Error {
         CloseCode::TIMED_OUT => ErrorKind::TimedOut,
         _ => ErrorKind::Refused,
     };
-    Error::new(kind, format!("this hub closed the connection with code {}: {}", reason.code.0, reason.reason))
+    Error::new(kind, format!("this hub turned the spoke away with code {}: {}", reason.code.0, reason.reason))
 }
 
 impl std::fmt::Debug for Acceptance {

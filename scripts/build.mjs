@@ -57,6 +57,17 @@ export function buildAddon({ release = false, features = [], folder = fromRoot('
   });
 }
 
+/** The relay of Iroh that tests and examples start (engine/examples/iroh_relay.rs): always the debug one, it carries little. */
+export function buildRelay() {
+  timed('building a relay of Iroh for tests (the first time takes about 3 minutes)', () =>
+    run(
+      'cargo',
+      ['build', '--package', 'alkpubsub-engine', '--features', 'iroh', '--example', 'iroh_relay', ...lockedInCI()],
+      { quiet: true },
+    ),
+  );
+}
+
 /** The dynamic library that cargo says it made. */
 function libraryIn(messages) {
   const artifacts = messages

@@ -1,97 +1,22 @@
 //! Links over Iroh with bare peers at the other end: the bytes on the stream, credit, and readers that fall behind. Loopback, no servers.
 
 use std::future::poll_fn;
-use std::io::IoSlice;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use alkpubsub_engine::link::{
-    Accept, Admission, BoxFuture, Connect, Destination, Link, LinkError, Peer, Read, Refusal,
-};
-use alkpubsub_engine::model::{CloseCode, Error, Grants};
-use alkpubsub_engine::transport::iroh::{
-    ALPN, AcceptConfig, Acceptance, DialConfig, EndpointConfig, IrohConnector, IrohEndpoint, Speaks,
-};
-use alkpubsub_engine::wire::frame::Item;
+use alkpubsub_engine::link::{Connect, Destination};
+use alkpubsub_engine::model::CloseCode;
+use alkpubsub_engine::transport::iroh::{ALPN, DialConfig, IrohConnector, Speaks};
 use iroh::endpoint::{Connection, ConnectionError, PortmapperConfig, RecvStream, SendStream, VarInt, presets};
 use iroh::{Endpoint, EndpointAddr, RelayMode};
-use tokio::sync::Notify;
 use tokio::time::timeout;
+
+#[path = "support/iroh_peers.rs"]
+mod peers;
+
+use peers::{Hub, address, event, frame, hub, loopback, read_until, within, write_all};
 
 const HELLO: &str = r#"{"type":"__hello","id":"","payload":{"version":1,"role":"spoke","features":["credit"]}}"#;
 const NATIVE: &str = "alkpubsub/1+hello";
-
-/// Everything here ends, or says that it did not.
-async fn within<T>(work: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(180), work).await.expect("it ends")
-}
-
-/// Takes links and does nothing with them.
-#[derive(Default)]
-struct Shelf {
-    links: Mutex<Vec<Link>>,
-    came: Notify,
-    refuses: bool,
-}
-
-impl Accept for Shelf {
-    fn room(&self) -> BoxFuture<()> {
-        Box::pin(async {})
-    }
-
-    fn has_room(&self) -> bool {
-        true
-    }
-
-    fn authorize(&self, peer: Peer) -> BoxFuture<Result<Admission, Refusal>> {
-        let admission =
-            if self.refuses { Err(Refusal::Forbidden) } else { Ok(Admission::free(Grants::everything(peer.identity))) };
-        Box::pin(async move { admission })
-    }
-
-    fn take(&self, link: Link, admission: Admission) -> bool {
-        let _grants = admission.redeem();
-        self.links.lock().expect("no panic").push(link);
-        self.came.notify_one();
-        true
-    }
-
-    fn report(&self, error: Error) {
-        unreachable!("nothing is reported here: {error}");
-    }
-}
-
-impl Shelf {
-    async fn link(&self) -> Link {
-        self.came.notified().await;
-        self.links.lock().expect("no panic").pop().expect("one came")
-    }
-}
-
-struct Hub {
-    endpoint: IrohEndpoint,
-    shelf: Arc<Shelf>,
-    _accepting: Acceptance,
-}
-
-async fn loopback() -> IrohEndpoint {
-    let bind = vec!["127.0.0.1:0".parse().expect("an address")];
-    IrohEndpoint::bind(EndpointConfig { bind, ..EndpointConfig::default() }).await.expect("it binds")
-}
-
-async fn hub(refuses: bool) -> Hub {
-    let endpoint = loopback().await;
-    let shelf = Arc::new(Shelf { refuses, ..Shelf::default() });
-    let config = AcceptConfig {
-        alpn: ALPN.into(),
-        anyone: false,
-        is_guarded: false,
-        max_message: 1 << 20,
-        handshake: Duration::from_secs(10),
-    };
-    let accepting = endpoint.take_for(config, Arc::clone(&shelf) as Arc<dyn Accept>).expect("the protocol is free");
-    Hub { endpoint, shelf, _accepting: accepting }
-}
 
 /// An endpoint of the library itself.
 async fn bare(alpns: &[&str]) -> Endpoint {
@@ -101,25 +26,10 @@ async fn bare(alpns: &[&str]) -> Endpoint {
     builder.bind_addr("127.0.0.1:0").expect("an address").bind().await.expect("it binds")
 }
 
-fn address(endpoint: &IrohEndpoint) -> EndpointAddr {
-    endpoint.sockets().into_iter().fold(EndpointAddr::new(endpoint.id()), EndpointAddr::with_ip_addr)
-}
-
 async fn dial(from: &Endpoint, hub: &Hub, alpn: &str) -> (Connection, SendStream, RecvStream) {
     let connection = from.connect(address(&hub.endpoint), alpn.as_bytes()).await.expect("the hub answers");
     let (send, recv) = connection.open_bi().await.expect("a stream");
     (connection, send, recv)
-}
-
-fn frame(message: &str) -> Vec<u8> {
-    [&(message.len() as u32).to_be_bytes(), message.as_bytes()].concat()
-}
-
-/// An event whose message has `len` bytes.
-fn event(len: usize) -> String {
-    let message = format!(r#"{{"type":"{}","id":""}}"#, "e".repeat(len - 19));
-    assert_eq!(message.len(), len);
-    message
 }
 
 /// One packet after the other: nothing is put together on the way. False when the connection ended before all were sent.
@@ -136,26 +46,6 @@ async fn send_one_by_one(connection: &Connection, send: &mut SendStream, message
         }
     }
     true
-}
-
-/// Reads messages until `enough` says so of their number; how many came, and how it ended if it did.
-async fn read_until(link: &mut Link, enough: impl Fn(usize) -> bool) -> (usize, Option<(u16, String)>) {
-    let (mut count, mut close) = (0, None);
-    while !enough(count) {
-        let read = poll_fn(|cx| {
-            link.reader.poll_read(cx, &mut |item| match item {
-                Item::Close(code, reason) => close = Some((code.0, reason.to_owned())),
-                _ => count += 1,
-            })
-        });
-        match read.await {
-            Ok(Read::More) => {}
-            Ok(Read::Ended) => break,
-            Err(LinkError::Frame(error)) => return (count, Some((error.close_code().0, error.to_string()))),
-            Err(LinkError::Io(error)) => return (count, Some((1006, error.to_string()))),
-        }
-    }
-    (count, close)
 }
 
 async fn read_frame(recv: &mut RecvStream) -> String {
@@ -343,13 +233,6 @@ async fn the_bytes_of_the_contract_go_both_ways_between_bare_peers_and_links() {
         assert_eq!(heard, EVENT);
     })
     .await;
-}
-
-async fn write_all(link: &mut Link, mut bytes: &[u8]) {
-    while !bytes.is_empty() {
-        let written = poll_fn(|cx| link.writer.poll_write(cx, &[IoSlice::new(bytes)])).await.expect("the link lives");
-        bytes = &bytes[written..];
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

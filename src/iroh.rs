@@ -251,6 +251,7 @@ impl NativeHub {
             anyone,
             is_guarded: hub.authorize,
             max_message: hub.limits.max_message_bytes,
+            max_inbound: hub.limits.max_inbound_bytes,
             handshake: hub.limits.handshake,
         };
         let caller = self.caller();

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 #[path = "support/iroh_peers.rs"]
 mod peers;
 
-use peers::{Hub, address, event, frame, hub, loopback, read_until, within, write_all};
+use peers::{Hub, address, event, frame, hub, hub_with, loopback, read_until, within, write_all};
 
 const HELLO: &str = r#"{"type":"__hello","id":"","payload":{"version":1,"role":"spoke","features":["credit"]}}"#;
 const NATIVE: &str = "alkpubsub/1+hello";
@@ -277,6 +277,70 @@ async fn a_wrong_id_at_the_right_address_and_a_protocol_that_nobody_accepts_are_
         assert_eq!((failed.error.kind(), failed.is_terminal), (ErrorKind::Handshake, false), "{}", failed.error);
         let failed = attempt(endpoint.id(), ALPN).await;
         assert_eq!((failed.error.kind(), failed.is_terminal), (ErrorKind::InvalidOption, true), "{}", failed.error);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_of_all_plain_peers_together_is_bounded_and_who_goes_beyond_is_cut_with_1013() {
+    within(async {
+        // Beyond the 64 KiB that each may have: one may have all of this, or several a part.
+        let hub = hub_with(loopback().await, false, 256 << 10);
+        let frame = frame(&event(1020));
+        let mut peers = Vec::new();
+        for kib in [64 + 192, 64] {
+            let dialer = bare(&[]).await;
+            let (connection, mut send, _recv) = dial(&dialer, &hub, ALPN).await;
+            for _ in 0..kib {
+                send.write_all(&frame).await.expect("there is room");
+            }
+            peers.push((hub.shelf.link().await, connection, send, dialer, kib));
+        }
+        // The second wants more than is left for it.
+        let (_, connection, send, ..) = &mut peers[1];
+        let more = async { while send.write_all(&frame).await.is_ok() {} };
+        more.await;
+        let ConnectionError::ApplicationClosed(close) = connection.closed().await else {
+            unreachable!("closed by the hub")
+        };
+        assert_eq!(close.error_code, VarInt::from_u32(1013));
+        let (link, connection, _, _, kib) = &mut peers[0];
+        assert!(connection.close_reason().is_none(), "{:?}", connection.close_reason());
+        assert_eq!(read_until(link, |came| came == *kib).await, (*kib, None));
+        // What was taken out is given back, and so is what the one held that was cut.
+        peers.truncate(1);
+        let (link, _, send, ..) = &mut peers[0];
+        for _ in 0..300 {
+            send.write_all(&frame).await.expect("there is room");
+        }
+        assert_eq!(read_until(link, |came| came == 300).await, (300, None));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_native_peer_keeps_its_first_credit_when_the_others_have_all_the_rest_and_goes_on_with_it() {
+    within(async {
+        let (hub, dialer) = (hub_with(loopback().await, false, 0), bare(&[]).await);
+        let (connection, mut send, mut recv) = dial(&dialer, &hub, NATIVE).await;
+        assert!(send_one_by_one(&connection, &mut send, HELLO, 1).await);
+        let mut link = hub.shelf.link().await;
+        assert_eq!(read_until(&mut link, |came| came == 1).await, (1, None));
+        let message = event(4092);
+        let mut left = (64 << 10) - (HELLO.len() as i64 + 4);
+        for _round in 0..5 {
+            let mut count = 0;
+            while left > 0 {
+                send.write_all(&frame(&message)).await.expect("the connection lives");
+                left -= 4096;
+                count += 1;
+            }
+            assert_eq!(read_until(&mut link, |came| came == count).await, (count, None));
+            let granted = read_frame(&mut recv).await;
+            let bytes = granted.split(r#""bytes":"#).nth(1).and_then(|rest| rest.strip_suffix("}}"));
+            left += bytes.and_then(|digits| digits.parse::<i64>().ok()).unwrap_or_else(|| unreachable!("{granted}"));
+            assert!(left <= 64 << 10, "never more than the first credit: {left}");
+        }
     })
     .await;
 }

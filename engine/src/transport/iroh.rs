@@ -14,6 +14,7 @@ mod halves;
 mod id;
 mod inflow;
 mod key_file;
+mod ledger;
 mod link;
 mod outflow;
 mod raw;

@@ -77,12 +77,17 @@ pub(crate) async fn hub(refuses: bool) -> Hub {
 }
 
 pub(crate) fn hub_at(endpoint: IrohEndpoint, refuses: bool) -> Hub {
+    hub_with(endpoint, refuses, 64 << 20)
+}
+
+pub(crate) fn hub_with(endpoint: IrohEndpoint, refuses: bool, max_inbound: usize) -> Hub {
     let shelf = Arc::new(Shelf { refuses, ..Shelf::default() });
     let config = AcceptConfig {
         alpn: ALPN.into(),
         anyone: true,
         is_guarded: false,
         max_message: 1 << 20,
+        max_inbound,
         handshake: Duration::from_secs(10),
     };
     let accepting = endpoint.take_for(config, Arc::clone(&shelf) as Arc<dyn Accept>).expect("the protocol is free");

@@ -13,6 +13,7 @@ use tracing::debug;
 
 use super::connect::{DialConfig, IrohConnector, Speaks};
 use super::endpoint::{Door, IrohEndpoint, Registered};
+use super::ledger::Ledger;
 use super::link::{self, Parts};
 use super::{alpns, called};
 use crate::link::{Accept, BoxFuture, Refusal};
@@ -30,6 +31,8 @@ pub struct AcceptConfig {
     pub is_guarded: bool,
     /// Bytes of one message.
     pub max_message: usize,
+    /// Bytes that may wait of all links together before they are taken, beyond the first credit of each.
+    pub max_inbound: usize,
     /// From the connection to its stream.
     pub handshake: Duration,
 }
@@ -117,7 +120,8 @@ impl IrohEndpoint {
             return Err(Error::new(ErrorKind::NoAuthorize, message));
         }
         let names = alpns(&config.alpn);
-        let porter = Arc::new(Porter { config, acceptor, endpoint: self.clone() });
+        let ledger = Ledger::new(config.max_inbound);
+        let porter = Arc::new(Porter { config, acceptor, endpoint: self.clone(), ledger });
         let receiving = Arc::clone(&porter);
         let door: Door = Arc::new(move |connection| -> BoxFuture<()> {
             let porter = Arc::clone(&receiving);
@@ -131,6 +135,7 @@ struct Porter {
     config: AcceptConfig,
     acceptor: Arc<dyn Accept>,
     endpoint: IrohEndpoint,
+    ledger: Ledger,
 }
 
 impl Porter {
@@ -168,6 +173,7 @@ impl Porter {
             recv,
             is_native,
             max_message: self.config.max_message,
+            claim: self.ledger.open(),
         });
         if self.acceptor.take(link, admission) {
             Ok(Ok(()))

@@ -12,6 +12,7 @@ use super::access::DENIED;
 use super::alpns;
 use super::endpoint::IrohEndpoint;
 use super::facts::count;
+use super::ledger::Claim;
 use super::link::{self, Parts};
 use crate::link::{BoxFuture, Connect, ConnectError, Destination, Link};
 use crate::model::{CloseCode, Error, ErrorKind};
@@ -112,6 +113,7 @@ impl IrohConnector {
             recv,
             is_native,
             max_message: self.config.max_message,
+            claim: Claim::unshared(),
         }))
     }
 

@@ -14,7 +14,7 @@ export declare const errorCodes: {
     readonly ERR_FORBIDDEN: 'the peer does not permit this';
     readonly ERR_GAP: 'events were missed and the subscription asked to end then';
     readonly ERR_HANDLER_FAILED: 'a callback given to a hub threw or rejected';
-    readonly ERR_INVALID_ID: 'a text names no Iroh endpoint';
+    readonly ERR_INVALID_ID: 'a text names no Iroh endpoint: it is neither an id nor a ticket';
     readonly ERR_INVALID_OPTION: 'an option has a wrong type or value, or is unknown';
     readonly ERR_INVALID_PAYLOAD: 'a payload does not match the schema of its type';
     readonly ERR_INVALID_TOPIC: 'a topic is not of the form "type:id", its type is empty, or it is not well-formed Unicode';
@@ -31,7 +31,7 @@ export declare const errorCodes: {
     readonly ERR_REFUSED: 'the peer refused for a reason that this version does not know';
     readonly ERR_RESERVED_TYPE: 'types that begin with "__" belong to the protocol';
     readonly ERR_SLOW_CONSUMER: 'a subscription was not read fast enough and its queue was full';
-    readonly ERR_STREAM_ENDED: 'a stream ended before everything that was asked for had come';
+    readonly ERR_STREAM_ENDED: 'a stream ended before everything that was asked for had come or gone';
     readonly ERR_TIMED_OUT: 'the peer was silent for too long';
     readonly ERR_TOPIC_MISMATCH: 'the name of an event is not the topic of the envelope it carries';
 };
@@ -722,9 +722,10 @@ export interface HubLifeCycleEvents extends LifeCycleEvents {
 export interface IrohHubEventTarget<TEvent extends TypedEvent = AnyEvent> extends HubEventTarget<TEvent> {
     /**
      * Calls a spoke that waits for it (`accept` of `createIrohSpokeEventTarget`). One attempt: it resolves when the spoke's link is the hub's, and
-     * rejects as a spoke's first attempt does. The spoke is then a connection like all others; call again when it was lost.
+     * rejects as a spoke's first attempt does. The spoke is then a connection like all others; call again when it was lost. Takes the spoke's id,
+     * or a ticket of it.
      */
-    dial(nodeId: string): Promise<void>;
+    dial(nodeId: string, options?: WaitOptions): Promise<void>;
 }
 
 export interface IrohOptions {
@@ -787,6 +788,14 @@ interface NativeAddress {
     readonly url: string;
 }
 
+/** How long something may take. */
+interface WaitOptions {
+    /** Gives it up with the reason of the signal. */
+    readonly signal?: AbortSignal;
+    /** Gives it up with `ERR_TIMED_OUT` after so many milliseconds. Default: never. */
+    readonly timeoutMs?: number;
+}
+
 /**
  * Who you are among endpoints, and the sockets through which hubs, spokes and connections go.
  *
@@ -808,14 +817,37 @@ declare class Endpoint implements AsyncDisposable {
     addresses(): readonly string[];
     /** The addresses of its sockets. */
     boundSockets(): readonly string[];
-    /** Where another endpoint is reached; adds to what is known. */
+    /** Who and where it is, as one text for others to read: a ticket. Its addresses are those of now. */
+    ticket(): string;
+    /**
+     * Where others reach it: at once, and again whenever that changes. Ends when the endpoint closes; `signal` ends it with its reason,
+     * `timeoutMs` limits each wait. What changed twice between two steps is told once.
+     *
+     * ```js
+     * for await (const addresses of endpoint.watchAddr({ signal })) console.log(addresses);
+     * ```
+     */
+    watchAddr(options?: WaitOptions): AsyncGenerator<readonly string[], void, undefined>;
+    /** Waits until a relay has taken the endpoint, so that it is reached through it. `ERR_FORBIDDEN` when the relay refuses it. */
+    online(options?: WaitOptions): Promise<void>;
+    /** The relay that it has chosen among its own, if any, and whether that has taken it. */
+    relays(): readonly RelayStatus[];
+    /**
+     * The ways that packets take to and from another endpoint, over all connections with it: links of hubs and spokes among them. Empty when
+     * there is none.
+     */
+    paths(nodeId: string): readonly ConnectionPath[];
+    /** What it has counted since it was bound. */
+    stats(): EndpointStats;
+    /** Where another endpoint is reached; adds to what is known. A ticket says who as well. */
+    addAddress(ticket: string): void;
     addAddress(nodeId: string, addresses: Addresses): void;
     /**
      * Changes who may have connections with this endpoint, hubs and spokes included: only `allow`, if it is given, and never `deny`. Connections
      * of those who may not any more are closed with 4403 at once.
      */
     setAccess({ allow, deny }: AccessLists): void;
-    /** Connects to another endpoint by a protocol that it accepts. */
+    /** Connects to another endpoint, by its id or a ticket of it, and by a protocol that it accepts. */
     connect(nodeId: string, alpn: string, options?: WaitOptions): Promise<Connection>;
     /** The next connection by one of the protocols in `alpns`. */
     accept(options?: WaitOptions): Promise<Connection>;
@@ -862,7 +894,10 @@ interface EndpointOptions {
     readonly secretKey?: Uint8Array;
     /** A file with the key, made with mode 0600 where there is none, refused when others may read it. */
     readonly keyFile?: string;
-    /** Socket addresses, at most one per family, such as `"127.0.0.1:0"`. Default: all interfaces, any port. */
+    /**
+     * Socket addresses, at most one per family, such as `"127.0.0.1:0"`. Default: all interfaces, any port. `[]`: no sockets, everything goes
+     * through relays.
+     */
     readonly bind?: string | readonly string[];
     /**
      * Servers that are contacted. `"none"` (default): nobody. `"default"`: the public relays and the address lookup of n0. A list: these relays
@@ -871,8 +906,8 @@ interface EndpointOptions {
     readonly relays?: 'none' | 'default' | readonly (string | RelayOptions)[];
     /** Authorities that relays are checked against, instead of the usual ones. */
     readonly relayRoots?: Pem;
-    /** Where other endpoints are reached, by their ids; more can be added later. */
-    readonly addresses?: Readonly<Record<string, Addresses>>;
+    /** Where other endpoints are reached, by their ids, or as a list of tickets; more can be added later. */
+    readonly addresses?: Readonly<Record<string, Addresses>> | readonly string[];
     /** Only these ids may have connections with this endpoint. Default: everybody. */
     readonly allow?: readonly string[];
     /** These ids may not, also when they are allowed. */
@@ -881,7 +916,49 @@ interface EndpointOptions {
     readonly idleTimeoutMs?: number;
 }
 
-/** Where endpoints are reached: socket addresses (`"192.0.2.1:4433"`) and URLs of relays, in any order. */
+/** A relay of an endpoint. */
+interface RelayStatus {
+    readonly url: string;
+    /** It has taken the endpoint, which is reached through it. */
+    readonly connected: boolean;
+    /** Why it has not, as far as that is known. */
+    readonly error: string | undefined;
+}
+
+/** A way that packets of a connection can take. */
+interface ConnectionPath {
+    /** `direct`: to the peer's own socket. `relay`: through a relay. */
+    readonly kind: 'direct' | 'relay' | 'other';
+    /** The socket address, or the URL of the relay. */
+    readonly address: string;
+    /** Data takes this one. */
+    readonly selected: boolean;
+    /** The round-trip time, as far as it is known. */
+    readonly rttMs: number;
+    readonly sentBytes: number;
+    readonly receivedBytes: number;
+    readonly lostPackets: number;
+}
+
+/** What an endpoint has counted since it was bound. */
+interface EndpointStats {
+    /** Connections that live, those of hubs and spokes among them. */
+    readonly connections: number;
+    /** Connections that came in and that the lists let in. */
+    readonly accepted: number;
+    /** Connections that were made by dialling. */
+    readonly dialled: number;
+    /** Connections, of both directions, that the lists refused. */
+    readonly denied: number;
+    /** Handshakes that came in and failed, or took too long. */
+    readonly failed: number;
+    /** Handshakes that were refused because 1024 were under way. */
+    readonly crowdedOut: number;
+}
+
+/**
+ * Where an endpoint is reached: socket addresses (`"192.0.2.1:4433"`), URLs of relays, and tickets of it, in any order.
+ */
 type Addresses = string | readonly string[];
 
 /** Who may have connections with an endpoint. */
@@ -890,15 +967,9 @@ interface AccessLists {
     readonly deny?: readonly string[];
 }
 
-/** How long something may take. */
-interface WaitOptions {
-    /** Gives it up with the reason of the signal. */
-    readonly signal?: AbortSignal;
-    /** Gives it up with `ERR_TIMED_OUT` after so many milliseconds. Default: never. */
-    readonly timeoutMs?: number;
-}
-
-/** A connection between two endpoints. Lives until it is closed, or nothing refers to it or its streams any more. */
+/**
+ * A connection between two endpoints. Lives until one of them closes it, or its endpoint; one that is forgotten is not closed.
+ */
 declare class Connection {
     #private;
     /** 64 lower-case hex digits. */
@@ -909,6 +980,12 @@ declare class Connection {
     openBi(options?: WaitOptions): Promise<BiStream>;
     /** Waits for a stream of the peer's. */
     acceptBi(options?: WaitOptions): Promise<BiStream>;
+    /** Opens a stream that this side alone writes. The peer hears of it with the first byte. */
+    openUni(options?: WaitOptions): Promise<SendStream>;
+    /** Waits for a stream that the peer alone writes. */
+    acceptUni(options?: WaitOptions): Promise<RecvStream>;
+    /** Bytes that a datagram may have at the moment; it changes with the path. `undefined` when the peer takes none. */
+    maxDatagramSize(): number | undefined;
     /** Sends bytes that may be lost, or come in another order. `ERR_MESSAGE_TOO_LARGE` above what one packet holds. */
     sendDatagram(bytes: Uint8Array, options?: WaitOptions): Promise<void>;
     readDatagram(options?: WaitOptions): Promise<Uint8Array>;
@@ -916,6 +993,12 @@ declare class Connection {
     close(code?: number, reason?: string): void;
     /** How it ended; never rejects. */
     closed(): Promise<ConnectionEnd>;
+    /** How it ended, or `undefined` while it lives. */
+    closeReason(): ConnectionEnd | undefined;
+    /** The ways that packets can take at the moment: directly or through a relay. Data takes the selected one. */
+    paths(): readonly ConnectionPath[];
+    /** What it has sent and received, over all paths. */
+    stats(): ConnectionStats;
 }
 
 interface SpokeOptions extends QueueOptions {
@@ -963,29 +1046,15 @@ interface BiStream {
     readonly recv: RecvStream;
 }
 
-/** How a connection ended. */
-interface ConnectionEnd {
-    /** The code that the peer's application gave, if it did. */
-    readonly code: number | undefined;
-    readonly reason: string;
-}
-
-interface ReconnectOptions {
-    /** False: a failing first attempt is the end. Default true. */
-    readonly initial?: boolean;
-    /** First delay in milliseconds; it doubles, and a random part of it is waited. Default 250. */
-    readonly minDelayMs?: number;
-    /** Longest delay in milliseconds. Default 30 000. */
-    readonly maxDelayMs?: number;
-}
-
 /** The sending half of a stream. */
 declare class SendStream {
     #private;
     /** Sends all of it. Given up before it is done, a part may have been sent. */
     writeAll(bytes: Uint8Array, options?: WaitOptions): Promise<void>;
-    /** Ends the stream and waits until the peer has got all of it. */
+    /** Ends the stream and waits until the peer has got all of it. `ERR_STREAM_ENDED` when it has stopped the stream with a code. */
     finish(options?: WaitOptions): Promise<void>;
+    /** Gives the stream up at once, and what waits on it here: the peer hears the code, what has not arrived may be lost. */
+    reset(code?: number): void;
 }
 
 /**
@@ -1000,6 +1069,34 @@ declare class RecvStream {
     read(max?: number, options?: WaitOptions): Promise<Uint8Array | undefined>;
     /** Everything up to the end of the stream; `ERR_MESSAGE_TOO_LARGE` above `max` bytes. */
     readToEnd(max: number, options?: WaitOptions): Promise<Uint8Array>;
+    /** Wants no more, and gives up what waits on it here: the peer hears the code when it writes. */
+    stop(code?: number): void;
+}
+
+/** How a connection ended. */
+interface ConnectionEnd {
+    /** The code that the peer's application gave, if it did. */
+    readonly code: number | undefined;
+    readonly reason: string;
+}
+
+/** Counters of a connection, of UDP datagrams and their bytes. */
+interface ConnectionStats {
+    readonly sentBytes: number;
+    readonly receivedBytes: number;
+    readonly sentDatagrams: number;
+    readonly receivedDatagrams: number;
+    readonly lostPackets: number;
+    readonly lostBytes: number;
+}
+
+interface ReconnectOptions {
+    /** False: a failing first attempt is the end. Default true. */
+    readonly initial?: boolean;
+    /** First delay in milliseconds; it doubles, and a random part of it is waited. Default 250. */
+    readonly minDelayMs?: number;
+    /** Longest delay in milliseconds. Default 30 000. */
+    readonly maxDelayMs?: number;
 }
 
 // ==== @alkdev/pubsub-native/event-target-iroh-spoke ===============================================================================
@@ -1010,7 +1107,7 @@ export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 /** A spoke that dials its hub. */
 export interface IrohDialOptions extends CommonOptions {
-    /** The id of the hub's endpoint: hex, base32, z-base-32 or base58. */
+    /** The id of the hub's endpoint (hex, base32, z-base-32 or base58), or a ticket of it. */
     readonly hubNodeId: string;
     readonly accept?: undefined;
 }
@@ -1047,20 +1144,37 @@ interface CommonOptions extends SpokeOptions {
 
 // ==== @alkdev/pubsub-native/iroh ==================================================================================================
 
+export { Addresses }; // see @alkdev/pubsub-native/event-target-iroh-hub
+/** What a ticket says: who, and where. */
+export interface EndpointAddress {
+    readonly nodeId: string;
+    /** Socket addresses, then URLs of relays. */
+    readonly addresses: readonly string[];
+}
+
+/** A ticket: an id and its addresses as one text, which other programs over Iroh read as well. */
+export declare function formatTicket({ nodeId, addresses }: EndpointAddress): string;
+
+/** An id in the form in which ids are printed and compared: 64 lower-case hex digits. Reads hex, base32, z-base-32 and base58. */
+export declare function parseNodeId(text: string): string;
+
+/** What a ticket says. An id says who alone. */
+export declare function parseTicket(text: string): EndpointAddress;
+
 export { BiStream }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { ConnectionEnd }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { ConnectionPath }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { ConnectionStats }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { WaitOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Connection }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { RecvStream }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { SendStream }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { RelayOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { Addresses }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { EndpointOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { RelayStatus }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { EndpointStats }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { AccessLists }; // see @alkdev/pubsub-native/event-target-iroh-hub
-/** An id in the form in which ids are printed and compared: 64 lower-case hex digits. Reads hex, base32, z-base-32 and base58. */
-export declare function parseNodeId(text: string): string;
-
 export { Endpoint }; // see @alkdev/pubsub-native/event-target-iroh-hub
 // ==== @alkdev/pubsub-native/event-target-process ==================================================================================
 

@@ -66,6 +66,17 @@ function crossBuild(target) {
   return { command: ['zigbuild', '--target', target], env: { [variable]: '-C target-feature=-crt-static' } };
 }
 
+/** The relay of Iroh that tests and examples start (engine/examples/iroh_relay.rs): always the debug one, it carries little. */
+export function buildRelay() {
+  timed('building a relay of Iroh for tests (the first time takes about 3 minutes)', () =>
+    run(
+      'cargo',
+      ['build', '--package', 'alkpubsub-engine', '--features', 'iroh', '--example', 'iroh_relay', ...lockedInCI()],
+      { quiet: true },
+    ),
+  );
+}
+
 /** The dynamic library that cargo says it made. */
 function libraryIn(messages) {
   const artifacts = messages

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { casesOf } from '../__test__/conformance/cases.mjs';
 import { besides, columns, noteOf, notes } from '../__test__/conformance/targets.mjs';
-import { build } from './build.mjs';
+import { build, buildRelay } from './build.mjs';
 import { fromRoot, root } from './project.mjs';
 import { Failure, parse, say, whenStarted } from './run.mjs';
 
@@ -103,6 +103,7 @@ function runAll() {
 whenStarted(import.meta.url, (args) => {
   const { options } = parse(args, { '--write': 'flag' });
   build();
+  buildRelay();
   say(`the conformance suite on ${columns.length} targets`);
   const results = runAll();
   const problems = problemsOf(results);

@@ -3,7 +3,7 @@
 // With --release the addon is the optimized one, as it is shipped; with --no-build whatever is there.
 import { existsSync, readdirSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
-import { build } from './build.mjs';
+import { build, buildRelay } from './build.mjs';
 import { commandOf, fromRoot, lockedInCI, root } from './project.mjs';
 import { Failure, parse, probe, run, say, timed, whenStarted } from './run.mjs';
 
@@ -46,6 +46,7 @@ function rustTests() {
 
 function javaScriptTests(filters) {
   const files = testFiles(filters);
+  if (files.some((file) => /iroh|p2p/.test(file))) buildRelay();
   say(`node --test, ${files.length} files`);
   run(process.execPath, ['--test', '--test-reporter=spec', ...testLimits.flags, ...files]);
   const redis = files.filter((file) => file.includes('redis'));

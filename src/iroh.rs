@@ -8,7 +8,7 @@ use alkpubsub_engine::hub::Hub;
 use alkpubsub_engine::model::{Error as EngineError, ErrorKind};
 use alkpubsub_engine::transport::iroh::{
     ALPN, AcceptConfig, DialConfig, EndpointConfig, IrohConnector, IrohEndpoint, IrohWaiter, Relay, Relays, Speaks,
-    WaitConfig, key_in_file, parse_id, parse_secret_key,
+    WaitConfig, key_in_file, parse_address, parse_id, parse_secret_key,
 };
 use napi::bindgen_prelude::{Buffer, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
@@ -18,6 +18,8 @@ use napi_derive::napi;
 use crate::convert::SpokeOptions;
 use crate::error::code;
 use crate::hub::{Address, NativeHub};
+use crate::iroh_connection::{NativeOperation, Product, operate};
+use crate::iroh_facts::address_of;
 use crate::runtime::{self, EndsWithEnvironment, end_with_environment};
 use crate::spoke::NativeSpoke;
 
@@ -34,18 +36,12 @@ pub struct EndpointOptions {
     pub secret_key: Option<Buffer>,
     pub key_file: Option<String>,
     pub bind: Vec<String>,
+    pub is_relay_only: bool,
     /// `none`, `default` or `own`.
     pub relays: String,
     pub own_relays: Vec<RelayOptions>,
     pub relay_roots: Option<String>,
     pub idle_timeout_ms: Option<f64>,
-}
-
-/// Where an endpoint can be reached.
-#[napi(object)]
-pub struct EndpointAddresses {
-    pub sockets: Vec<String>,
-    pub relays: Vec<String>,
 }
 
 /// What came of something that took time: nothing, or an error.
@@ -148,22 +144,10 @@ impl NativeEndpoint {
         Ok(self.bound()?.sockets().iter().map(ToString::to_string).collect())
     }
 
-    /// Where others reach it, as far as it knows.
-    #[napi(catch_unwind)]
-    pub fn addresses(&self) -> Result<EndpointAddresses> {
-        let address = self.bound()?.address();
-        Ok(EndpointAddresses {
-            sockets: address.ip_addrs().map(ToString::to_string).collect(),
-            relays: address.relay_urls().map(ToString::to_string).collect(),
-        })
-    }
-
     /// Where another endpoint is reached.
     #[napi(catch_unwind)]
     pub fn add_address(&self, id: String, sockets: Vec<String>, relays: Vec<String>) -> Result<()> {
-        let id = parse_id(&id).map_err(invalid)?;
-        let sockets = parse_all(&sockets, "an address such as 127.0.0.1:4433")?;
-        self.bound()?.add_address(id, sockets, parse_all(&relays, "the URL of a relay")?);
+        self.bound()?.know(address_of(&id, &sockets, &relays)?);
         Ok(())
     }
 
@@ -234,6 +218,7 @@ fn endpoint_config(options: EndpointOptions) -> std::result::Result<EndpointConf
     Ok(EndpointConfig {
         secret_key,
         bind: bind.collect::<std::result::Result<_, _>>()?,
+        is_relay_only: options.is_relay_only,
         relays: match &*options.relays {
             "default" => Relays::Default,
             "own" => Relays::Own(own),
@@ -246,14 +231,6 @@ fn endpoint_config(options: EndpointOptions) -> std::result::Result<EndpointConf
 
 pub(crate) fn invalid(error: EngineError) -> Error {
     Error::new(Status::InvalidArg, format!("{}: {error}", code(error.kind())))
-}
-
-fn parse_all<T: std::str::FromStr>(texts: &[String], expected: &str) -> Result<Vec<T>> {
-    let parse = |text: &String| {
-        let wrong = || Error::new(Status::InvalidArg, format!("ERR_INVALID_OPTION: {text:?}: expected {expected}"));
-        text.parse().map_err(|_| wrong())
-    };
-    texts.iter().map(parse).collect()
 }
 
 /// An id in the form in which ids are printed and compared.
@@ -274,6 +251,7 @@ impl NativeHub {
             anyone,
             is_guarded: hub.authorize,
             max_message: hub.limits.max_message_bytes,
+            max_inbound: hub.limits.max_inbound_bytes,
             handshake: hub.limits.handshake,
         };
         let caller = self.caller();
@@ -304,14 +282,12 @@ impl NativeHub {
 impl NativeHub {
     /// Calls a spoke that waits at its endpoint; `onDone` hears how that went. Only while the hub is open.
     #[napi(catch_unwind, ts_args_type = "id: string, onDone: (outcome: Outcome) => void")]
-    pub fn call_iroh(&self, id: String, on_done: Function<'_, Outcome, ()>) -> Result<()> {
-        let id = parse_id(&id).map_err(invalid)?;
+    pub fn call_iroh(&self, id: String, on_done: Function<'_, Outcome, ()>) -> Result<NativeOperation> {
+        let to = parse_address(&id).map_err(invalid)?;
         let missing =
             || Error::new(Status::InvalidArg, "ERR_INVALID_OPTION: the hub has no Iroh endpoint to dial from");
         let caller = self.caller().get().cloned().ok_or_else(missing)?;
-        let on_done = done(on_done)?;
-        runtime::handle().spawn(async move { settle(&on_done, caller.call(id).await) });
-        Ok(())
+        operate(on_done, async move { caller.call(to).await.map(|()| Product::Nothing) })
     }
 }
 
@@ -331,10 +307,11 @@ pub(crate) fn iroh_spoke(
 ) -> Result<NativeSpoke> {
     let speaks = speaks(options.peer.as_deref());
     let config = options.spoke_config();
-    let hub = parse_id(&hub_id).map_err(invalid)?;
+    let endpoint = endpoint.bound()?;
+    let hub = endpoint.learn(&hub_id).map_err(invalid)?;
     let alpn = alpn.unwrap_or_else(|| ALPN.into());
     let dial = DialConfig { hub, alpn, speaks, max_message: config.limits.max_message_bytes };
-    Ok(NativeSpoke::over(Arc::new(IrohConnector::new(endpoint.bound()?, dial)), config))
+    Ok(NativeSpoke::over(Arc::new(IrohConnector::new(endpoint, dial)), config))
 }
 
 /// A spoke that waits until a hub dials it: the one that is named, or any.
@@ -347,7 +324,7 @@ pub(crate) fn iroh_waiting_spoke(
 ) -> Result<NativeSpoke> {
     let speaks = speaks(options.peer.as_deref());
     let config = options.spoke_config();
-    let hub = hub_id.map(|id| parse_id(&id).map_err(invalid)).transpose()?;
+    let hub = hub_id.map(|id| parse_address(&id).map_err(invalid)).transpose()?.map(|it| it.id);
     let alpn = alpn.unwrap_or_else(|| ALPN.into());
     let wait = WaitConfig { hub, alpn, speaks, max_message: config.limits.max_message_bytes };
     let waiter = IrohWaiter::new(endpoint.bound()?, wait).map_err(invalid)?;

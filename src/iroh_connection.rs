@@ -6,22 +6,24 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use alkpubsub_engine::model::Error as EngineError;
-use alkpubsub_engine::transport::iroh::{Arrivals, IrohConnection, IrohRecv, IrohSend, parse_id};
-use napi::Result;
+use alkpubsub_engine::transport::iroh::{Arrivals, ConnectionEnd, EndpointAddr, IrohConnection, IrohRecv, IrohSend};
 use napi::bindgen_prelude::{Buffer, Function};
+use napi::{Error, Result, Status};
 use napi_derive::napi;
 use tokio::task::AbortHandle;
 
 use crate::iroh::{NativeEndpoint, Outcome, done, invalid, settle};
+use crate::iroh_facts::{ConnectionStats, EndpointAddresses, Path};
 use crate::runtime;
 
 /// What came of an operation.
-enum Product {
+pub(crate) enum Product {
     Nothing,
     Bytes(Vec<u8>),
     Connection(IrohConnection),
-    Streams(IrohSend, IrohRecv),
-    Closed(Option<u64>, String),
+    Streams(NativeStreams),
+    Closed(ConnectionEnd),
+    Address(EndpointAddr),
 }
 
 /// Something under way.
@@ -32,13 +34,19 @@ pub struct NativeOperation {
 }
 
 /// How a connection ended.
-#[napi(object)]
-pub struct ConnectionEnd {
+#[napi(object, js_name = "ConnectionEnd")]
+pub struct NativeConnectionEnd {
     pub code: Option<f64>,
     pub reason: String,
 }
 
-fn operate(
+impl From<ConnectionEnd> for NativeConnectionEnd {
+    fn from(ConnectionEnd { code, reason }: ConnectionEnd) -> Self {
+        Self { code: code.map(|code| code as f64), reason }
+    }
+}
+
+pub(crate) fn operate(
     on_done: Function<'_, Outcome, ()>,
     work: impl Future<Output = std::result::Result<Product, EngineError>> + Send + 'static,
 ) -> Result<NativeOperation> {
@@ -81,15 +89,23 @@ impl NativeOperation {
     #[napi(catch_unwind)]
     pub fn take_streams(&self) -> Option<NativeStreams> {
         match self.take() {
-            Some(Product::Streams(send, recv)) => Some(NativeStreams { send, recv }),
+            Some(Product::Streams(streams)) => Some(streams),
             _ => None,
         }
     }
 
     #[napi(catch_unwind)]
-    pub fn take_end(&self) -> Option<ConnectionEnd> {
+    pub fn take_end(&self) -> Option<NativeConnectionEnd> {
         match self.take() {
-            Some(Product::Closed(code, reason)) => Some(ConnectionEnd { code: code.map(|code| code as f64), reason }),
+            Some(Product::Closed(end)) => Some(end.into()),
+            _ => None,
+        }
+    }
+
+    #[napi(catch_unwind)]
+    pub fn take_address(&self) -> Option<EndpointAddresses> {
+        match self.take() {
+            Some(Product::Address(address)) => Some(EndpointAddresses::from(&address)),
             _ => None,
         }
     }
@@ -119,10 +135,11 @@ impl NativeArrivals {
 
 #[napi]
 impl NativeEndpoint {
-    /// Connects to an endpoint.
+    /// Connects to an endpoint: its id, or a ticket.
     #[napi(catch_unwind, ts_args_type = "id: string, alpn: string, onDone: (outcome: Outcome) => void")]
     pub fn connect(&self, id: String, alpn: String, on_done: Function<'_, Outcome, ()>) -> Result<NativeOperation> {
-        let (endpoint, id) = (self.bound()?, parse_id(&id).map_err(invalid)?);
+        let endpoint = self.bound()?;
+        let id = endpoint.learn(&id).map_err(invalid)?;
         operate(on_done, async move { endpoint.connect(id, alpn).await.map(Product::Connection) })
     }
 
@@ -154,13 +171,32 @@ impl NativeConnection {
     #[napi(catch_unwind, ts_args_type = "onDone: (outcome: Outcome) => void")]
     pub fn open_bi(&self, on_done: Function<'_, Outcome, ()>) -> Result<NativeOperation> {
         let connection = self.connection.clone();
-        operate(on_done, async move { connection.open_bi().await.map(|(send, recv)| Product::Streams(send, recv)) })
+        operate(on_done, async move { connection.open_bi().await.map(both) })
     }
 
     #[napi(catch_unwind, ts_args_type = "onDone: (outcome: Outcome) => void")]
     pub fn accept_bi(&self, on_done: Function<'_, Outcome, ()>) -> Result<NativeOperation> {
         let connection = self.connection.clone();
-        operate(on_done, async move { connection.accept_bi().await.map(|(send, recv)| Product::Streams(send, recv)) })
+        operate(on_done, async move { connection.accept_bi().await.map(both) })
+    }
+
+    #[napi(catch_unwind, ts_args_type = "onDone: (outcome: Outcome) => void")]
+    pub fn open_uni(&self, on_done: Function<'_, Outcome, ()>) -> Result<NativeOperation> {
+        let connection = self.connection.clone();
+        let opened = |send| Product::Streams(NativeStreams { send: Some(send), recv: None });
+        operate(on_done, async move { connection.open_uni().await.map(opened) })
+    }
+
+    #[napi(catch_unwind, ts_args_type = "onDone: (outcome: Outcome) => void")]
+    pub fn accept_uni(&self, on_done: Function<'_, Outcome, ()>) -> Result<NativeOperation> {
+        let connection = self.connection.clone();
+        let accepted = |recv| Product::Streams(NativeStreams { send: None, recv: Some(recv) });
+        operate(on_done, async move { connection.accept_uni().await.map(accepted) })
+    }
+
+    #[napi(catch_unwind)]
+    pub fn max_datagram_size(&self) -> Option<u32> {
+        self.connection.max_datagram_size().map(|size| size as u32)
     }
 
     #[napi(catch_unwind, ts_args_type = "bytes: Uint8Array, onDone: (outcome: Outcome) => void")]
@@ -183,43 +219,87 @@ impl NativeConnection {
     #[napi(catch_unwind, ts_args_type = "onDone: (outcome: Outcome) => void")]
     pub fn closed(&self, on_done: Function<'_, Outcome, ()>) -> Result<NativeOperation> {
         let connection = self.connection.clone();
-        operate(on_done, async move {
-            let (code, reason) = connection.closed().await;
-            Ok(Product::Closed(code, reason))
-        })
+        operate(on_done, async move { Ok(Product::Closed(connection.closed().await)) })
+    }
+
+    #[napi(catch_unwind)]
+    pub fn close_reason(&self) -> Option<NativeConnectionEnd> {
+        self.connection.close_reason().map(NativeConnectionEnd::from)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn paths(&self) -> Vec<Path> {
+        self.connection.paths().into_iter().map(Path::from).collect()
+    }
+
+    #[napi(catch_unwind)]
+    pub fn stats(&self) -> ConnectionStats {
+        self.connection.facts().into()
     }
 }
 
-/// Both halves of a stream.
+fn both((send, recv): (IrohSend, IrohRecv)) -> Product {
+    Product::Streams(NativeStreams { send: Some(send), recv: Some(recv) })
+}
+
+/// A stream: both halves, or the one that there is. Held together, because a half that is dropped tells the peer so.
 #[napi]
 pub struct NativeStreams {
-    send: IrohSend,
-    recv: IrohRecv,
+    send: Option<IrohSend>,
+    recv: Option<IrohRecv>,
+}
+
+impl NativeStreams {
+    fn send(&self) -> Result<IrohSend> {
+        self.send.clone().ok_or_else(|| missing_half("the peer alone writes this stream"))
+    }
+
+    fn recv(&self) -> Result<IrohRecv> {
+        self.recv.clone().ok_or_else(|| missing_half("this side alone writes this stream"))
+    }
+}
+
+fn missing_half(why: &str) -> Error {
+    Error::new(Status::GenericFailure, format!("ERR_INTERNAL: {why}"))
 }
 
 #[napi]
 impl NativeStreams {
     #[napi(catch_unwind, ts_args_type = "bytes: Uint8Array, onDone: (outcome: Outcome) => void")]
     pub fn write_all(&self, bytes: Buffer, on_done: Function<'_, Outcome, ()>) -> Result<NativeOperation> {
-        let (send, bytes) = (self.send.clone(), bytes.to_vec());
+        let (send, bytes) = (self.send()?, bytes.to_vec());
         operate(on_done, async move { send.write_all(bytes.into()).await.map(|()| Product::Nothing) })
     }
 
     #[napi(catch_unwind, ts_args_type = "onDone: (outcome: Outcome) => void")]
     pub fn finish(&self, on_done: Function<'_, Outcome, ()>) -> Result<NativeOperation> {
-        let send = self.send.clone();
+        let send = self.send()?;
         operate(on_done, async move { send.finish().await.map(|()| Product::Nothing) })
+    }
+
+    #[napi(catch_unwind)]
+    pub fn reset(&self, code: u32) -> Result<()> {
+        let send = self.send()?;
+        runtime::handle().spawn(async move { send.reset(code).await });
+        Ok(())
+    }
+
+    #[napi(catch_unwind)]
+    pub fn stop(&self, code: u32) -> Result<()> {
+        let recv = self.recv()?;
+        runtime::handle().spawn(async move { recv.stop(code).await });
+        Ok(())
     }
 
     #[napi(catch_unwind, ts_args_type = "count: number, onDone: (outcome: Outcome) => void")]
     pub fn read_exact(&self, count: u32, on_done: Function<'_, Outcome, ()>) -> Result<NativeOperation> {
-        let recv = self.recv.clone();
+        let recv = self.recv()?;
         operate(on_done, async move { recv.read_exact(count as usize).await.map(Product::Bytes) })
     }
 
     #[napi(catch_unwind, ts_args_type = "max: number, onDone: (outcome: Outcome) => void")]
     pub fn read(&self, max: u32, on_done: Function<'_, Outcome, ()>) -> Result<NativeOperation> {
-        let recv = self.recv.clone();
+        let recv = self.recv()?;
         operate(on_done, async move {
             let read = recv.read(max as usize).await?;
             Ok(read.map_or(Product::Nothing, |bytes| Product::Bytes(bytes.into())))
@@ -228,7 +308,7 @@ impl NativeStreams {
 
     #[napi(catch_unwind, ts_args_type = "max: number, onDone: (outcome: Outcome) => void")]
     pub fn read_to_end(&self, max: u32, on_done: Function<'_, Outcome, ()>) -> Result<NativeOperation> {
-        let recv = self.recv.clone();
+        let recv = self.recv()?;
         operate(on_done, async move { recv.read_to_end(max as usize).await.map(Product::Bytes) })
     }
 }

@@ -14,6 +14,8 @@ mod inbox;
 mod iroh;
 #[cfg(feature = "iroh")]
 mod iroh_connection;
+#[cfg(feature = "iroh")]
+mod iroh_facts;
 mod memory;
 mod notice;
 mod port;

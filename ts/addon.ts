@@ -3,6 +3,7 @@
 
 import { createRequire } from 'node:module';
 import type {
+  NativeAddresses,
   NativeBackplane,
   NativeBusOptions,
   NativeBusPort,
@@ -38,6 +39,8 @@ export interface Binding {
   redisTarget(options: NativeSpokeOptions, redis: NativeRedisOptions): NativeSpokePort;
   redisBackplane(options: NativeSpokeOptions, redis: NativeRedisOptions): NativeBackplane | null;
   endpointId(text: string): string;
+  endpointAddress(text: string): NativeAddresses;
+  endpointTicket(id: string, sockets: readonly string[], relays: readonly string[]): string;
   irohSpoke(
     options: NativeSpokeOptions,
     endpoint: NativeEndpoint,

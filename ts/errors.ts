@@ -13,7 +13,7 @@ export const errorCodes = {
   ERR_FORBIDDEN: 'the peer does not permit this',
   ERR_GAP: 'events were missed and the subscription asked to end then',
   ERR_HANDLER_FAILED: 'a callback given to a hub threw or rejected',
-  ERR_INVALID_ID: 'a text names no Iroh endpoint',
+  ERR_INVALID_ID: 'a text names no Iroh endpoint: it is neither an id nor a ticket',
   ERR_INVALID_OPTION: 'an option has a wrong type or value, or is unknown',
   ERR_INVALID_PAYLOAD: 'a payload does not match the schema of its type',
   ERR_INVALID_TOPIC: 'a topic is not of the form "type:id", its type is empty, or it is not well-formed Unicode',
@@ -30,7 +30,7 @@ export const errorCodes = {
   ERR_REFUSED: 'the peer refused for a reason that this version does not know',
   ERR_RESERVED_TYPE: 'types that begin with "__" belong to the protocol',
   ERR_SLOW_CONSUMER: 'a subscription was not read fast enough and its queue was full',
-  ERR_STREAM_ENDED: 'a stream ended before everything that was asked for had come',
+  ERR_STREAM_ENDED: 'a stream ended before everything that was asked for had come or gone',
   ERR_TIMED_OUT: 'the peer was silent for too long',
   ERR_TOPIC_MISMATCH: 'the name of an event is not the topic of the envelope it carries',
 } as const;

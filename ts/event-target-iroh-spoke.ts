@@ -2,7 +2,7 @@
 // Does not know how a spoke behaves (native-target.ts, engine/src/spoke/).
 
 import type { Endpoint } from './iroh.js';
-import { parseNodeId } from './iroh.js';
+import { parseTicket } from './iroh-address.js';
 import { calling, nativeOf } from './iroh-native.js';
 import { irohSpoke, irohWaitingSpoke } from './native.js';
 import { makeSpoke } from './native-spoke.js';
@@ -23,7 +23,7 @@ interface CommonOptions extends SpokeOptions {
 
 /** A spoke that dials its hub. */
 export interface IrohDialOptions extends CommonOptions {
-  /** The id of the hub's endpoint: hex, base32, z-base-32 or base58. */
+  /** The id of the hub's endpoint (hex, base32, z-base-32 or base58), or a ticket of it. */
   readonly hubNodeId: string;
   readonly accept?: undefined;
 }
@@ -55,13 +55,14 @@ export async function createIrohSpokeEventTarget<TEvent extends TypedEvent = Any
   if ((hubNodeId === undefined) === (accept === undefined))
     throw invalidOption('give hubNodeId, to dial a hub, or accept, to wait for one');
   const native = nativeOf(endpoint);
-  const hub = accept === 'any' ? undefined : parseNodeId(hubNodeId ?? (accept as string));
+  const named = hubNodeId ?? (accept as string);
+  const hub = accept === 'any' ? undefined : parseTicket(named).nodeId;
   const alpn = string('alpn', givenAlpn);
   const isCalled = accept !== undefined;
   const initial = { initial: isCalled };
   const policy = reconnect === true ? initial : reconnect === false ? false : { ...initial, ...reconnect };
   const make = (settings: NativeSpokeOptions): NativeSpokePort =>
-    isCalled ? irohWaitingSpoke(settings, native, hub, alpn) : irohSpoke(settings, native, hub as string, alpn);
+    isCalled ? irohWaitingSpoke(settings, native, hub, alpn) : irohSpoke(settings, native, named, alpn);
   const url = `iroh:${hub ?? 'any'}`;
   const spoke = makeSpoke<TEvent>({ ...common, reconnect: policy }, { url, headers: [] }, (settings) =>
     calling(() => make(settings)),

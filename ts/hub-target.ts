@@ -6,7 +6,7 @@
 import { type Authorize, Doorman } from './authorize.js';
 import { Connection, ConnectionLink, ConnectionTarget } from './connection.js';
 import { PubSubError } from './errors.js';
-import { calling, outcome } from './iroh-native.js';
+import { operate, type WaitOptions } from './iroh-connection.js';
 import { PortTarget, type PortTargetOptions } from './native-target.js';
 import { wrong } from './options.js';
 import type { ConnectionNotice, NativeAddress, NativeHubPort, Notice } from './port.js';
@@ -58,9 +58,10 @@ export interface HubEventTarget<TEvent extends TypedEvent = AnyEvent> extends Na
 export interface IrohHubEventTarget<TEvent extends TypedEvent = AnyEvent> extends HubEventTarget<TEvent> {
   /**
    * Calls a spoke that waits for it (`accept` of `createIrohSpokeEventTarget`). One attempt: it resolves when the spoke's link is the hub's, and
-   * rejects as a spoke's first attempt does. The spoke is then a connection like all others; call again when it was lost.
+   * rejects as a spoke's first attempt does. The spoke is then a connection like all others; call again when it was lost. Takes the spoke's id,
+   * or a ticket of it.
    */
-  dial(nodeId: string): Promise<void>;
+  dial(nodeId: string, options?: WaitOptions): Promise<void>;
 }
 
 /** The callbacks without the types of events, which exist for the compiler alone. */
@@ -112,10 +113,14 @@ export class HubTarget extends PortTarget implements IrohHubEventTarget {
     return this.state === 'closed' ? 0 : this.#port.subscribers(topic);
   }
 
-  async dial(nodeId: string): Promise<void> {
+  async dial(nodeId: string, options?: WaitOptions): Promise<void> {
     if (typeof nodeId !== 'string') throw wrong('nodeId', 'a string', nodeId);
     await this.ready();
-    await outcome((onDone) => calling(() => this.#port.callIroh(nodeId, onDone)));
+    await operate(
+      (onDone) => this.#port.callIroh(nodeId, onDone),
+      () => {},
+      options,
+    );
   }
 
   sourceOf(event: Event | TypedEvent): Connection | undefined {

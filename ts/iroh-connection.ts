@@ -6,7 +6,7 @@ import { onAbort } from './abort.js';
 import { PubSubError } from './errors.js';
 import { calling, toPubSubError } from './iroh-native.js';
 import { abortSignal, nonNegativeInteger, positiveInteger, wrong } from './options.js';
-import type { NativeConnection, NativeOperation, NativeOutcome, NativeStreams } from './port.js';
+import type { NativeConnection, NativeConnectionEnd, NativeOperation, NativeOutcome, NativeStreams } from './port.js';
 
 /** How long something may take. */
 export interface WaitOptions {
@@ -21,6 +21,31 @@ export interface ConnectionEnd {
   /** The code that the peer's application gave, if it did. */
   readonly code: number | undefined;
   readonly reason: string;
+}
+
+/** A way that packets of a connection can take. */
+export interface ConnectionPath {
+  /** `direct`: to the peer's own socket. `relay`: through a relay. */
+  readonly kind: 'direct' | 'relay' | 'other';
+  /** The socket address, or the URL of the relay. */
+  readonly address: string;
+  /** Data takes this one. */
+  readonly selected: boolean;
+  /** The round-trip time, as far as it is known. */
+  readonly rttMs: number;
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+  readonly lostPackets: number;
+}
+
+/** Counters of a connection, of UDP datagrams and their bytes. */
+export interface ConnectionStats {
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+  readonly sentDatagrams: number;
+  readonly receivedDatagrams: number;
+  readonly lostPackets: number;
+  readonly lostBytes: number;
 }
 
 /** Starts an operation and waits for it, which does not keep the process alive; `take` gets what it brought. */
@@ -84,9 +109,14 @@ export class SendStream {
     return operate((onDone) => this.#native.writeAll(copy, onDone), nothing, options);
   }
 
-  /** Ends the stream and waits until the peer has got all of it. */
+  /** Ends the stream and waits until the peer has got all of it. `ERR_STREAM_ENDED` when it has stopped the stream with a code. */
   finish(options?: WaitOptions): Promise<void> {
     return operate((onDone) => this.#native.finish(onDone), nothing, options);
+  }
+
+  /** Gives the stream up at once, and what waits on it here: the peer hears the code, what has not arrived may be lost. */
+  reset(code: number = 0): void {
+    calling(() => this.#native.reset(readCode(code)));
   }
 }
 
@@ -119,6 +149,11 @@ export class RecvStream {
     nonNegativeInteger('max', max, MAX_READ_BYTES);
     return operate((onDone) => this.#native.readToEnd(max, onDone), takeBytes, options);
   }
+
+  /** Wants no more, and gives up what waits on it here: the peer hears the code when it writes. */
+  stop(code: number = 0): void {
+    calling(() => this.#native.stop(readCode(code)));
+  }
 }
 
 /** A stream both ways. */
@@ -127,7 +162,9 @@ export interface BiStream {
   readonly recv: RecvStream;
 }
 
-/** A connection between two endpoints. Lives until it is closed, or nothing refers to it or its streams any more. */
+/**
+ * A connection between two endpoints. Lives until one of them closes it, or its endpoint; one that is forgotten is not closed.
+ */
 export class Connection {
   readonly #native: NativeConnection;
   #closed: Promise<ConnectionEnd> | undefined;
@@ -157,6 +194,29 @@ export class Connection {
     return operate((onDone) => this.#native.acceptBi(onDone), takeStreams, options);
   }
 
+  /** Opens a stream that this side alone writes. The peer hears of it with the first byte. */
+  openUni(options?: WaitOptions): Promise<SendStream> {
+    return operate(
+      (onDone) => this.#native.openUni(onDone),
+      (operation) => takeStreams(operation).send,
+      options,
+    );
+  }
+
+  /** Waits for a stream that the peer alone writes. */
+  acceptUni(options?: WaitOptions): Promise<RecvStream> {
+    return operate(
+      (onDone) => this.#native.acceptUni(onDone),
+      (operation) => takeStreams(operation).recv,
+      options,
+    );
+  }
+
+  /** Bytes that a datagram may have at the moment; it changes with the path. `undefined` when the peer takes none. */
+  maxDatagramSize(): number | undefined {
+    return this.#native.maxDatagramSize() ?? undefined;
+  }
+
   /** Sends bytes that may be lost, or come in another order. `ERR_MESSAGE_TOO_LARGE` above what one packet holds. */
   sendDatagram(bytes: Uint8Array, options?: WaitOptions): Promise<void> {
     const copy = readBytes(bytes);
@@ -169,22 +229,42 @@ export class Connection {
 
   /** Closes the connection at once: what was not delivered is lost. Await `finish()` of your streams before. */
   close(code: number = 0, reason: string = ''): void {
-    nonNegativeInteger('code', code, MAX_CODE);
     if (typeof reason !== 'string') throw wrong('reason', 'a string', reason);
-    this.#native.close(code, reason);
+    this.#native.close(readCode(code), reason);
   }
 
   /** How it ended; never rejects. */
   closed(): Promise<ConnectionEnd> {
     this.#closed ??= operate(
       (onDone) => this.#native.closed(onDone),
-      (operation) => {
-        const { code, reason } = operation.takeEnd() ?? { reason: '' };
-        return { code: code ?? undefined, reason };
-      },
+      (operation) => readEnd(operation.takeEnd() ?? { reason: '' }),
     );
     return this.#closed;
   }
+
+  /** How it ended, or `undefined` while it lives. */
+  closeReason(): ConnectionEnd | undefined {
+    const end = this.#native.closeReason();
+    return end === null ? undefined : readEnd(end);
+  }
+
+  /** The ways that packets can take at the moment: directly or through a relay. Data takes the selected one. */
+  paths(): readonly ConnectionPath[] {
+    return this.#native.paths();
+  }
+
+  /** What it has sent and received, over all paths. */
+  stats(): ConnectionStats {
+    return this.#native.stats();
+  }
+}
+
+function readEnd({ code, reason }: NativeConnectionEnd): ConnectionEnd {
+  return { code: code ?? undefined, reason };
+}
+
+function readCode(code: number): number {
+  return nonNegativeInteger('code', code, MAX_CODE) as number;
 }
 
 function readBytes(bytes: Uint8Array): Uint8Array {

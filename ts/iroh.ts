@@ -4,15 +4,23 @@
 // ref(), and until it is bound and while it closes, which both end.
 
 import { PubSubError } from './errors.js';
-import { Connection, operate, type WaitOptions } from './iroh-connection.js';
+import { type Addresses, parseNodeId, parseTicket, sortAddresses } from './iroh-address.js';
+import { Connection, type ConnectionPath, operate, type WaitOptions } from './iroh-connection.js';
 import { bindNative, calling, outcome } from './iroh-native.js';
 import { forget, hold, release } from './keep-alive.js';
-import { endpointId, NativeEndpoint } from './native.js';
+import { NativeEndpoint } from './native.js';
 import { checkNames, given, invalidOption, positiveInteger, string, strings, wrong } from './options.js';
 import { type Pem, pemText } from './pem.js';
-import type { NativeArrivals, NativeConnection, NativeEndpointOptions, NativeRelay } from './port.js';
+import type {
+  NativeArrivals,
+  NativeConnection,
+  NativeEndpointOptions,
+  NativeRelay,
+  NativeRelayStatus,
+} from './port.js';
 
-export type { BiStream, ConnectionEnd, WaitOptions } from './iroh-connection.js';
+export { type Addresses, type EndpointAddress, formatTicket, parseNodeId, parseTicket } from './iroh-address.js';
+export type { BiStream, ConnectionEnd, ConnectionPath, ConnectionStats, WaitOptions } from './iroh-connection.js';
 export { Connection, RecvStream, SendStream } from './iroh-connection.js';
 export type { Pem } from './pem.js';
 
@@ -22,9 +30,6 @@ export interface RelayOptions {
   readonly token?: string;
 }
 
-/** Where endpoints are reached: socket addresses (`"192.0.2.1:4433"`) and URLs of relays, in any order. */
-export type Addresses = string | readonly string[];
-
 export interface EndpointOptions {
   /** Protocols of your own whose connections `accept()` gives. */
   readonly alpns?: readonly string[];
@@ -32,7 +37,10 @@ export interface EndpointOptions {
   readonly secretKey?: Uint8Array;
   /** A file with the key, made with mode 0600 where there is none, refused when others may read it. */
   readonly keyFile?: string;
-  /** Socket addresses, at most one per family, such as `"127.0.0.1:0"`. Default: all interfaces, any port. */
+  /**
+   * Socket addresses, at most one per family, such as `"127.0.0.1:0"`. Default: all interfaces, any port. `[]`: no sockets, everything goes
+   * through relays.
+   */
   readonly bind?: string | readonly string[];
   /**
    * Servers that are contacted. `"none"` (default): nobody. `"default"`: the public relays and the address lookup of n0. A list: these relays
@@ -41,14 +49,39 @@ export interface EndpointOptions {
   readonly relays?: 'none' | 'default' | readonly (string | RelayOptions)[];
   /** Authorities that relays are checked against, instead of the usual ones. */
   readonly relayRoots?: Pem;
-  /** Where other endpoints are reached, by their ids; more can be added later. */
-  readonly addresses?: Readonly<Record<string, Addresses>>;
+  /** Where other endpoints are reached, by their ids, or as a list of tickets; more can be added later. */
+  readonly addresses?: Readonly<Record<string, Addresses>> | readonly string[];
   /** Only these ids may have connections with this endpoint. Default: everybody. */
   readonly allow?: readonly string[];
   /** These ids may not, also when they are allowed. */
   readonly deny?: readonly string[];
   /** Milliseconds without a packet after which a connection is dead. Default 25 000. */
   readonly idleTimeoutMs?: number;
+}
+
+/** A relay of an endpoint. */
+export interface RelayStatus {
+  readonly url: string;
+  /** It has taken the endpoint, which is reached through it. */
+  readonly connected: boolean;
+  /** Why it has not, as far as that is known. */
+  readonly error: string | undefined;
+}
+
+/** What an endpoint has counted since it was bound. */
+export interface EndpointStats {
+  /** Connections that live, those of hubs and spokes among them. */
+  readonly connections: number;
+  /** Connections that came in and that the lists let in. */
+  readonly accepted: number;
+  /** Connections that were made by dialling. */
+  readonly dialled: number;
+  /** Connections, of both directions, that the lists refused. */
+  readonly denied: number;
+  /** Handshakes that came in and failed, or took too long. */
+  readonly failed: number;
+  /** Handshakes that were refused because 1024 were under way. */
+  readonly crowdedOut: number;
 }
 
 /** Who may have connections with an endpoint. */
@@ -69,12 +102,6 @@ const names: readonly string[] = [
   'deny',
   'idleTimeoutMs',
 ];
-
-/** An id in the form in which ids are printed and compared: 64 lower-case hex digits. Reads hex, base32, z-base-32 and base58. */
-export function parseNodeId(text: string): string {
-  if (typeof text !== 'string') throw wrong('id', 'a string', text);
-  return calling(() => endpointId(text));
-}
 
 /**
  * Who you are among endpoints, and the sockets through which hubs, spokes and connections go.
@@ -135,12 +162,72 @@ export class Endpoint implements AsyncDisposable {
     return calling(() => this.#native.sockets());
   }
 
-  /** Where another endpoint is reached; adds to what is known. */
-  addAddress(nodeId: string, addresses: Addresses): void {
-    const list = readList('addresses', addresses) ?? [];
-    const isUrl = (address: string): boolean => address.includes('://');
-    const sockets = list.filter((address) => !isUrl(address));
-    calling(() => this.#native.addAddress(parseNodeId(nodeId), sockets, list.filter(isUrl)));
+  /** Who and where it is, as one text for others to read: a ticket. Its addresses are those of now. */
+  ticket(): string {
+    return calling(() => this.#native.ticket());
+  }
+
+  /**
+   * Where others reach it: at once, and again whenever that changes. Ends when the endpoint closes; `signal` ends it with its reason,
+   * `timeoutMs` limits each wait. What changed twice between two steps is told once.
+   *
+   * ```js
+   * for await (const addresses of endpoint.watchAddr({ signal })) console.log(addresses);
+   * ```
+   */
+  async *watchAddr(options?: WaitOptions): AsyncGenerator<readonly string[], void, undefined> {
+    const watch = calling(() => this.#native.watch());
+    for (;;) {
+      const address = await operate(
+        (onDone) => watch.next(onDone),
+        (operation) => operation.takeAddress(),
+        options,
+      );
+      if (address === null) return;
+      yield [...address.sockets, ...address.relays];
+    }
+  }
+
+  /** Waits until a relay has taken the endpoint, so that it is reached through it. `ERR_FORBIDDEN` when the relay refuses it. */
+  online(options?: WaitOptions): Promise<void> {
+    return operate(
+      (onDone) => this.#native.online(onDone),
+      () => {},
+      options,
+    );
+  }
+
+  /** The relay that it has chosen among its own, if any, and whether that has taken it. */
+  relays(): readonly RelayStatus[] {
+    const read = ({ url, connected, error }: NativeRelayStatus): RelayStatus => ({
+      url,
+      connected,
+      error: error ?? undefined,
+    });
+    return calling(() => this.#native.relays()).map(read);
+  }
+
+  /**
+   * The ways that packets take to and from another endpoint, over all connections with it: links of hubs and spokes among them. Empty when
+   * there is none.
+   */
+  paths(nodeId: string): readonly ConnectionPath[] {
+    return calling(() => this.#native.paths(parseNodeId(nodeId)));
+  }
+
+  /** What it has counted since it was bound. */
+  stats(): EndpointStats {
+    return calling(() => this.#native.stats());
+  }
+
+  /** Where another endpoint is reached; adds to what is known. A ticket says who as well. */
+  addAddress(ticket: string): void;
+  addAddress(nodeId: string, addresses: Addresses): void;
+  addAddress(nodeId: string, where?: Addresses): void {
+    const { nodeId: id, addresses } = parseTicket(nodeId);
+    const { sockets, relays } = sortAddresses(id, where ?? addresses);
+    if (sockets.length + relays.length === 0) throw wrong('addresses', 'an address, or nodeId a ticket', where);
+    calling(() => this.#native.addAddress(id, sockets, relays));
   }
 
   /**
@@ -152,12 +239,12 @@ export class Endpoint implements AsyncDisposable {
     calling(() => this.#native.setAccess(allowed, denied));
   }
 
-  /** Connects to another endpoint by a protocol that it accepts. */
+  /** Connects to another endpoint, by its id or a ticket of it, and by a protocol that it accepts. */
   async connect(nodeId: string, alpn: string, options?: WaitOptions): Promise<Connection> {
-    const id = parseNodeId(nodeId);
+    if (typeof nodeId !== 'string') throw wrong('nodeId', 'a string', nodeId);
     if (typeof alpn !== 'string' || alpn === '') throw wrong('alpn', 'a non-empty string', alpn);
     return operate(
-      (onDone) => this.#native.connect(id, alpn, onDone),
+      (onDone) => this.#native.connect(nodeId, alpn, onDone),
       (operation) => toConnection(operation.takeConnection()),
       options,
     );
@@ -216,7 +303,8 @@ export class Endpoint implements AsyncDisposable {
   #configure({ addresses = {}, allow, deny, alpns = [] }: EndpointOptions): void {
     try {
       if (alpns.length > 0) this.#arrivals = calling(() => this.#native.arrivals(alpns));
-      for (const [id, list] of Object.entries(addresses)) this.addAddress(id, list);
+      if (Array.isArray(addresses)) for (const ticket of strings('addresses', addresses) ?? []) this.addAddress(ticket);
+      else for (const [id, list] of Object.entries(addresses)) this.addAddress(id, list);
       if (allow !== undefined || deny !== undefined) this.setAccess(given({ allow, deny }));
     } catch (error) {
       void this.close();
@@ -233,8 +321,10 @@ function readOptions(options: EndpointOptions): NativeEndpointOptions {
     throw invalidOption('secretKey and keyFile exclude each other: give one of them');
   if (secretKey !== undefined && !(secretKey instanceof Uint8Array && secretKey.length === 32))
     throw wrong('secretKey', 'a Uint8Array of 32 bytes', secretKey);
+  const bind = readList('bind', options.bind);
   return {
-    bind: readList('bind', options.bind) ?? [],
+    bind: bind ?? [],
+    isRelayOnly: bind?.length === 0,
     ...readRelays(options.relays ?? 'none'),
     ...given({
       secretKey: secretKey === undefined ? undefined : Buffer.from(secretKey),

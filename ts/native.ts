@@ -14,6 +14,8 @@ if (addon === undefined) throw unavailable;
 
 export const NativeEndpoint: Binding['NativeEndpoint'] = addon.NativeEndpoint;
 export const endpointId: Binding['endpointId'] = addon.endpointId;
+export const endpointAddress: Binding['endpointAddress'] = addon.endpointAddress;
+export const endpointTicket: Binding['endpointTicket'] = addon.endpointTicket;
 export const irohSpoke: Binding['irohSpoke'] = addon.irohSpoke;
 export const irohWaitingSpoke: Binding['irohWaitingSpoke'] = addon.irohWaitingSpoke;
 export const NativeHub: Binding['NativeHub'] = addon.NativeHub;

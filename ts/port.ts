@@ -142,7 +142,7 @@ export interface NativeHubPort extends NativePort {
   joinBackplane(backplane: NativeBackplane): void;
   connectionBufferedAmount(connection: number): number;
   connectionStats(connection: number): Record<string, number>;
-  callIroh(id: string, onDone: (outcome: NativeOutcome) => void): void;
+  callIroh(id: string, onDone: (outcome: NativeOutcome) => void): NativeOperation;
   subscribers(topic: string): number;
 }
 
@@ -336,6 +336,7 @@ export interface NativeEndpointOptions {
   readonly secretKey?: Uint8Array;
   readonly keyFile?: string;
   readonly bind: readonly string[];
+  readonly isRelayOnly: boolean;
   readonly relays: 'none' | 'default' | 'own';
   readonly ownRelays: readonly NativeRelay[];
   readonly relayRoots?: string;
@@ -346,12 +347,63 @@ export interface NativeEndpointOptions {
 export interface NativeEndpoint {
   id(): string;
   sockets(): string[];
-  addresses(): { readonly sockets: string[]; readonly relays: string[] };
+  addresses(): NativeAddresses;
+  ticket(): string;
+  paths(id: string): NativePath[];
+  stats(): NativeEndpointStats;
+  relays(): NativeRelayStatus[];
+  online(onDone: OnDone): NativeOperation;
+  watch(): NativeAddressWatch;
   addAddress(id: string, sockets: readonly string[], relays: readonly string[]): void;
   setAccess(allow: readonly string[] | undefined, deny: readonly string[]): void;
   connect(id: string, alpn: string, onDone: OnDone): NativeOperation;
   arrivals(alpns: readonly string[]): NativeArrivals;
   close(onDone: (outcome: NativeOutcome) => void): void;
+}
+
+/** Where an endpoint is reached. */
+export interface NativeAddresses {
+  readonly id: string;
+  readonly sockets: string[];
+  readonly relays: string[];
+}
+
+export interface NativePath {
+  readonly kind: 'direct' | 'relay' | 'other';
+  readonly address: string;
+  readonly selected: boolean;
+  readonly rttMs: number;
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+  readonly lostPackets: number;
+}
+
+export interface NativeRelayStatus {
+  readonly url: string;
+  readonly connected: boolean;
+  readonly error?: string | null;
+}
+
+export interface NativeEndpointStats {
+  readonly connections: number;
+  readonly accepted: number;
+  readonly dialled: number;
+  readonly denied: number;
+  readonly failed: number;
+  readonly crowdedOut: number;
+}
+
+export interface NativeConnectionStats {
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+  readonly sentDatagrams: number;
+  readonly receivedDatagrams: number;
+  readonly lostPackets: number;
+  readonly lostBytes: number;
+}
+
+export interface NativeAddressWatch {
+  next(onDone: OnDone): NativeOperation;
 }
 
 type OnDone = (outcome: NativeOutcome) => void;
@@ -362,7 +414,13 @@ export interface NativeOperation {
   takeBytes(): Uint8Array | null;
   takeConnection(): NativeConnection | null;
   takeStreams(): NativeStreams | null;
-  takeEnd(): { readonly code?: number | null; readonly reason: string } | null;
+  takeEnd(): NativeConnectionEnd | null;
+  takeAddress(): NativeAddresses | null;
+}
+
+export interface NativeConnectionEnd {
+  readonly code?: number | null;
+  readonly reason: string;
 }
 
 export interface NativeArrivals {
@@ -374,15 +432,23 @@ export interface NativeConnection {
   alpn(): string;
   openBi(onDone: OnDone): NativeOperation;
   acceptBi(onDone: OnDone): NativeOperation;
+  openUni(onDone: OnDone): NativeOperation;
+  acceptUni(onDone: OnDone): NativeOperation;
+  maxDatagramSize(): number | null;
   sendDatagram(bytes: Uint8Array, onDone: OnDone): NativeOperation;
   readDatagram(onDone: OnDone): NativeOperation;
   close(code: number, reason: string): void;
   closed(onDone: OnDone): NativeOperation;
+  closeReason(): NativeConnectionEnd | null;
+  paths(): NativePath[];
+  stats(): NativeConnectionStats;
 }
 
 export interface NativeStreams {
   writeAll(bytes: Uint8Array, onDone: OnDone): NativeOperation;
   finish(onDone: OnDone): NativeOperation;
+  reset(code: number): void;
+  stop(code: number): void;
   readExact(count: number, onDone: OnDone): NativeOperation;
   read(max: number, onDone: OnDone): NativeOperation;
   readToEnd(max: number, onDone: OnDone): NativeOperation;

@@ -1,8 +1,11 @@
 // Iroh targets in the conformance suite, direct connections on loopback, in every arrangement that a hub and its spokes can be in.
+
+import { after } from 'node:test';
 import { createIrohHubEventTarget } from '../../dist/event-target-iroh-hub.js';
 import { createIrohSpokeEventTarget } from '../../dist/event-target-iroh-spoke.js';
 import { createWebSocketClientEventTarget } from '../../dist/event-target-websocket-client.js';
 import { createHub } from '../../dist/hub.js';
+import { startRelay, withoutRelay } from '../../examples/p2p/relay-server.mjs';
 import { bindEndpoint, introduce } from '../iroh/endpoints.mjs';
 import { conformance } from './index.mjs';
 
@@ -121,4 +124,45 @@ conformance(
     return { a: webSocketSpoke, b: spoke, close };
   },
   withoutEcho,
+);
+
+/** One relay for all pairs that need one. */
+let relay;
+after(async () => (await relay)?.stop());
+
+/** An endpoint without sockets: everything goes through the relay. */
+async function atRelay(options) {
+  relay ??= startRelay();
+  const { url } = await relay;
+  return bindEndpoint({ bind: [], relays: [url], ...options });
+}
+
+async function throughRelay(count, options) {
+  const endpoint = await atRelay();
+  await endpoint.online();
+  const hub = await createIrohHubEventTarget({ endpoint, anyone: true, ...options });
+  const others = await Promise.all(Array.from({ length: count }, () => atRelay()));
+  const dialled = others.map((other) => createIrohSpokeEventTarget({ endpoint: other, hubNodeId: endpoint.ticket() }));
+  const spokes = await Promise.all(dialled);
+  return { hub, spokes, close: () => closeAll([...spokes, hub], [...others, endpoint]) };
+}
+
+conformance(
+  'two Iroh spokes at a relaying hub, through an iroh relay alone',
+  async () => {
+    const { spokes, close } = await throughRelay(2, { relay: true });
+    return { a: spokes[0], b: spokes[1], close };
+  },
+  withoutEcho,
+  { skip: withoutRelay },
+);
+
+conformance(
+  'an Iroh hub towards its spoke, through an iroh relay alone',
+  async () => {
+    const { hub, spokes, close } = await throughRelay(1);
+    return { a: hub, b: spokes[0], close };
+  },
+  withoutEcho,
+  { skip: withoutRelay },
 );

@@ -37,6 +37,15 @@ export const columns = [
     capabilities: { ...transport, echo: 'both' },
   },
   {
+    title: 'Iroh, relay alone',
+    what: 'through an iroh relay, no end has sockets: two spokes at a relaying hub; a hub towards its spoke',
+    suites: [
+      'two Iroh spokes at a relaying hub, through an iroh relay alone',
+      'an Iroh hub towards its spoke, through an iroh relay alone',
+    ],
+    capabilities: transport,
+  },
+  {
     title: 'one hub, Iroh and WebSocket',
     what: 'an Iroh spoke and a WebSocket spoke of the same relaying hub, both ways',
     suites: [

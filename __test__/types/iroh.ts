@@ -7,7 +7,15 @@ import {
 } from '@alkdev/pubsub-native/event-target-iroh-hub';
 import { createIrohSpokeEventTarget } from '@alkdev/pubsub-native/event-target-iroh-spoke';
 import { createHub } from '@alkdev/pubsub-native/hub';
-import { type Connection, Endpoint, parseNodeId } from '@alkdev/pubsub-native/iroh';
+import {
+  type Connection,
+  type ConnectionEnd,
+  Endpoint,
+  formatTicket,
+  parseNodeId,
+  parseTicket,
+  type SendStream,
+} from '@alkdev/pubsub-native/iroh';
 
 type Events = EventsOf<{ 'chat.msg': { n: number } }>;
 
@@ -23,7 +31,16 @@ export async function endpoints(): Promise<string> {
   new Endpoint();
   endpoint.setAccess({ allow: [parseNodeId('x')], deny: [] });
   endpoint.ref().unref();
-  return endpoint.nodeId();
+  endpoint.addAddress('ticket');
+  for await (const addresses of endpoint.watchAddr({ timeoutMs: 1 })) {
+    const text: string = parseTicket(formatTicket({ nodeId: endpoint.nodeId(), addresses })).nodeId;
+    endpoint.addAddress(text, addresses);
+  }
+  await endpoint.online({ signal: AbortSignal.timeout(1) });
+  const relayed: boolean = endpoint.paths('x').some(({ kind, selected }) => kind === 'relay' && selected);
+  const error: string | undefined = endpoint.relays()[0]?.error;
+  const live: number = endpoint.stats().connections;
+  return `${endpoint.ticket()} ${relayed} ${error} ${live}`;
 }
 
 export async function targets(endpoint: Endpoint): Promise<void> {
@@ -36,7 +53,7 @@ export async function targets(endpoint: Endpoint): Promise<void> {
   spoke.addEventListener('chat.msg:r1', (event) => event.detail.payload.n.toFixed());
   createHub<Events>({ iroh: { endpoint }, websocket: { listen: { port: 0 } } });
   const calling: IrohHubEventTarget<Events> = createHub<Events>({ iroh: { endpoint } });
-  await calling.dial('x');
+  await calling.dial('x', { timeoutMs: 100 });
   await createIrohSpokeEventTarget<Events>({ endpoint, accept: 'any' });
   // @ts-expect-error: it dials or it waits
   await createIrohSpokeEventTarget({ endpoint, accept: 'any', hubNodeId: 'x' });
@@ -53,5 +70,12 @@ export async function connections(endpoint: Endpoint): Promise<Uint8Array> {
   await send.writeAll(new Uint8Array(3));
   // @ts-expect-error: bytes, not text
   await send.writeAll('abc');
+  const one: SendStream = await connection.openUni();
+  one.reset(3);
+  (await connection.acceptUni({ timeoutMs: 1 })).stop();
+  const end: ConnectionEnd | undefined = connection.closeReason();
+  // @ts-expect-error: only the other side writes it
+  (await connection.acceptUni()).writeAll(new Uint8Array(1));
+  connection.close(end?.code, String(connection.stats().sentBytes + connection.paths().length));
   return recv.readExact(3);
 }

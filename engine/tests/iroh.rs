@@ -1,97 +1,22 @@
 //! Links over Iroh with bare peers at the other end: the bytes on the stream, credit, and readers that fall behind. Loopback, no servers.
 
 use std::future::poll_fn;
-use std::io::IoSlice;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use alkpubsub_engine::link::{
-    Accept, Admission, BoxFuture, Connect, Destination, Link, LinkError, Peer, Read, Refusal,
-};
-use alkpubsub_engine::model::{CloseCode, Error, Grants};
-use alkpubsub_engine::transport::iroh::{
-    ALPN, AcceptConfig, Acceptance, DialConfig, EndpointConfig, IrohConnector, IrohEndpoint, Speaks,
-};
-use alkpubsub_engine::wire::frame::Item;
+use alkpubsub_engine::link::{Connect, Destination};
+use alkpubsub_engine::model::CloseCode;
+use alkpubsub_engine::transport::iroh::{ALPN, DialConfig, IrohConnector, Speaks};
 use iroh::endpoint::{Connection, ConnectionError, PortmapperConfig, RecvStream, SendStream, VarInt, presets};
 use iroh::{Endpoint, EndpointAddr, RelayMode};
-use tokio::sync::Notify;
 use tokio::time::timeout;
+
+#[path = "support/iroh_peers.rs"]
+mod peers;
+
+use peers::{Hub, address, event, frame, hub, hub_with, loopback, read_until, within, write_all};
 
 const HELLO: &str = r#"{"type":"__hello","id":"","payload":{"version":1,"role":"spoke","features":["credit"]}}"#;
 const NATIVE: &str = "alkpubsub/1+hello";
-
-/// Everything here ends, or says that it did not.
-async fn within<T>(work: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(180), work).await.expect("it ends")
-}
-
-/// Takes links and does nothing with them.
-#[derive(Default)]
-struct Shelf {
-    links: Mutex<Vec<Link>>,
-    came: Notify,
-    refuses: bool,
-}
-
-impl Accept for Shelf {
-    fn room(&self) -> BoxFuture<()> {
-        Box::pin(async {})
-    }
-
-    fn has_room(&self) -> bool {
-        true
-    }
-
-    fn authorize(&self, peer: Peer) -> BoxFuture<Result<Admission, Refusal>> {
-        let admission =
-            if self.refuses { Err(Refusal::Forbidden) } else { Ok(Admission::free(Grants::everything(peer.identity))) };
-        Box::pin(async move { admission })
-    }
-
-    fn take(&self, link: Link, admission: Admission) -> bool {
-        let _grants = admission.redeem();
-        self.links.lock().expect("no panic").push(link);
-        self.came.notify_one();
-        true
-    }
-
-    fn report(&self, error: Error) {
-        unreachable!("nothing is reported here: {error}");
-    }
-}
-
-impl Shelf {
-    async fn link(&self) -> Link {
-        self.came.notified().await;
-        self.links.lock().expect("no panic").pop().expect("one came")
-    }
-}
-
-struct Hub {
-    endpoint: IrohEndpoint,
-    shelf: Arc<Shelf>,
-    _accepting: Acceptance,
-}
-
-async fn loopback() -> IrohEndpoint {
-    let bind = vec!["127.0.0.1:0".parse().expect("an address")];
-    IrohEndpoint::bind(EndpointConfig { bind, ..EndpointConfig::default() }).await.expect("it binds")
-}
-
-async fn hub(refuses: bool) -> Hub {
-    let endpoint = loopback().await;
-    let shelf = Arc::new(Shelf { refuses, ..Shelf::default() });
-    let config = AcceptConfig {
-        alpn: ALPN.into(),
-        anyone: false,
-        is_guarded: false,
-        max_message: 1 << 20,
-        handshake: Duration::from_secs(10),
-    };
-    let accepting = endpoint.take_for(config, Arc::clone(&shelf) as Arc<dyn Accept>).expect("the protocol is free");
-    Hub { endpoint, shelf, _accepting: accepting }
-}
 
 /// An endpoint of the library itself.
 async fn bare(alpns: &[&str]) -> Endpoint {
@@ -101,25 +26,10 @@ async fn bare(alpns: &[&str]) -> Endpoint {
     builder.bind_addr("127.0.0.1:0").expect("an address").bind().await.expect("it binds")
 }
 
-fn address(endpoint: &IrohEndpoint) -> EndpointAddr {
-    endpoint.sockets().into_iter().fold(EndpointAddr::new(endpoint.id()), EndpointAddr::with_ip_addr)
-}
-
 async fn dial(from: &Endpoint, hub: &Hub, alpn: &str) -> (Connection, SendStream, RecvStream) {
     let connection = from.connect(address(&hub.endpoint), alpn.as_bytes()).await.expect("the hub answers");
     let (send, recv) = connection.open_bi().await.expect("a stream");
     (connection, send, recv)
-}
-
-fn frame(message: &str) -> Vec<u8> {
-    [&(message.len() as u32).to_be_bytes(), message.as_bytes()].concat()
-}
-
-/// An event whose message has `len` bytes.
-fn event(len: usize) -> String {
-    let message = format!(r#"{{"type":"{}","id":""}}"#, "e".repeat(len - 19));
-    assert_eq!(message.len(), len);
-    message
 }
 
 /// One packet after the other: nothing is put together on the way. False when the connection ended before all were sent.
@@ -136,26 +46,6 @@ async fn send_one_by_one(connection: &Connection, send: &mut SendStream, message
         }
     }
     true
-}
-
-/// Reads messages until `enough` says so of their number; how many came, and how it ended if it did.
-async fn read_until(link: &mut Link, enough: impl Fn(usize) -> bool) -> (usize, Option<(u16, String)>) {
-    let (mut count, mut close) = (0, None);
-    while !enough(count) {
-        let read = poll_fn(|cx| {
-            link.reader.poll_read(cx, &mut |item| match item {
-                Item::Close(code, reason) => close = Some((code.0, reason.to_owned())),
-                _ => count += 1,
-            })
-        });
-        match read.await {
-            Ok(Read::More) => {}
-            Ok(Read::Ended) => break,
-            Err(LinkError::Frame(error)) => return (count, Some((error.close_code().0, error.to_string()))),
-            Err(LinkError::Io(error)) => return (count, Some((1006, error.to_string()))),
-        }
-    }
-    (count, close)
 }
 
 async fn read_frame(recv: &mut RecvStream) -> String {
@@ -345,13 +235,6 @@ async fn the_bytes_of_the_contract_go_both_ways_between_bare_peers_and_links() {
     .await;
 }
 
-async fn write_all(link: &mut Link, mut bytes: &[u8]) {
-    while !bytes.is_empty() {
-        let written = poll_fn(|cx| link.writer.poll_write(cx, &[IoSlice::new(bytes)])).await.expect("the link lives");
-        bytes = &bytes[written..];
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_written_before_the_end_arrives_before_the_code_and_its_reason() {
     within(async {
@@ -394,6 +277,70 @@ async fn a_wrong_id_at_the_right_address_and_a_protocol_that_nobody_accepts_are_
         assert_eq!((failed.error.kind(), failed.is_terminal), (ErrorKind::Handshake, false), "{}", failed.error);
         let failed = attempt(endpoint.id(), ALPN).await;
         assert_eq!((failed.error.kind(), failed.is_terminal), (ErrorKind::InvalidOption, true), "{}", failed.error);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_of_all_plain_peers_together_is_bounded_and_who_goes_beyond_is_cut_with_1013() {
+    within(async {
+        // Beyond the 64 KiB that each may have: one may have all of this, or several a part.
+        let hub = hub_with(loopback().await, false, 256 << 10);
+        let frame = frame(&event(1020));
+        let mut peers = Vec::new();
+        for kib in [64 + 192, 64] {
+            let dialer = bare(&[]).await;
+            let (connection, mut send, _recv) = dial(&dialer, &hub, ALPN).await;
+            for _ in 0..kib {
+                send.write_all(&frame).await.expect("there is room");
+            }
+            peers.push((hub.shelf.link().await, connection, send, dialer, kib));
+        }
+        // The second wants more than is left for it.
+        let (_, connection, send, ..) = &mut peers[1];
+        let more = async { while send.write_all(&frame).await.is_ok() {} };
+        more.await;
+        let ConnectionError::ApplicationClosed(close) = connection.closed().await else {
+            unreachable!("closed by the hub")
+        };
+        assert_eq!(close.error_code, VarInt::from_u32(1013));
+        let (link, connection, _, _, kib) = &mut peers[0];
+        assert!(connection.close_reason().is_none(), "{:?}", connection.close_reason());
+        assert_eq!(read_until(link, |came| came == *kib).await, (*kib, None));
+        // What was taken out is given back, and so is what the one held that was cut.
+        peers.truncate(1);
+        let (link, _, send, ..) = &mut peers[0];
+        for _ in 0..300 {
+            send.write_all(&frame).await.expect("there is room");
+        }
+        assert_eq!(read_until(link, |came| came == 300).await, (300, None));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_native_peer_keeps_its_first_credit_when_the_others_have_all_the_rest_and_goes_on_with_it() {
+    within(async {
+        let (hub, dialer) = (hub_with(loopback().await, false, 0), bare(&[]).await);
+        let (connection, mut send, mut recv) = dial(&dialer, &hub, NATIVE).await;
+        assert!(send_one_by_one(&connection, &mut send, HELLO, 1).await);
+        let mut link = hub.shelf.link().await;
+        assert_eq!(read_until(&mut link, |came| came == 1).await, (1, None));
+        let message = event(4092);
+        let mut left = (64 << 10) - (HELLO.len() as i64 + 4);
+        for _round in 0..5 {
+            let mut count = 0;
+            while left > 0 {
+                send.write_all(&frame(&message)).await.expect("the connection lives");
+                left -= 4096;
+                count += 1;
+            }
+            assert_eq!(read_until(&mut link, |came| came == count).await, (count, None));
+            let granted = read_frame(&mut recv).await;
+            let bytes = granted.split(r#""bytes":"#).nth(1).and_then(|rest| rest.strip_suffix("}}"));
+            left += bytes.and_then(|digits| digits.parse::<i64>().ok()).unwrap_or_else(|| unreachable!("{granted}"));
+            assert!(left <= 64 << 10, "never more than the first credit: {left}");
+        }
     })
     .await;
 }

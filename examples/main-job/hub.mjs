@@ -1,5 +1,5 @@
 // The hub of the main job: listens on a free port of this machine and relays events between spokes, without seeing one in JavaScript.
-// Arguments: the transport; the URL of a Redis that joins it to other hubs, if there is one.
+// Arguments: the transport (links.mjs); the URL of a Redis that joins it to other hubs, if there is one.
 import { follow, leave, tell, watch } from './child.mjs';
 import { listen } from './links.mjs';
 

@@ -15,14 +15,21 @@ const hubs = {
 
   async iroh(backplane) {
     const endpoint = await Endpoint.createWithOptions({ bind: '127.0.0.1:0' });
-    const hub = await createIrohHubEventTarget({ endpoint, relay: true, backplane });
-    return {
-      target: hub,
-      address: `iroh:${endpoint.nodeId()}@${endpoint.boundSockets().join(',')}`,
-      close: () => hub.close().then(() => endpoint.close()),
-    };
+    return irohHub(endpoint, backplane, `iroh:${endpoint.ticket()}`);
+  },
+
+  /** No sockets: everything goes through the relay at `url`. Who reaches the relay and knows the ticket may come in. */
+  async relay(backplane, url) {
+    const endpoint = await Endpoint.createWithOptions({ bind: [], relays: [url] });
+    await endpoint.online({ timeoutMs: 10_000 });
+    return irohHub(endpoint, backplane, `relay:${url} ${endpoint.ticket()}`, { anyone: true });
   },
 };
+
+async function irohHub(endpoint, backplane, address, options) {
+  const hub = await createIrohHubEventTarget({ endpoint, relay: true, backplane, ...options });
+  return { target: hub, address, close: () => hub.close().then(() => endpoint.close()) };
+}
 
 const spokes = {
   async websocket(address) {
@@ -30,17 +37,32 @@ const spokes = {
     return { target: spoke, close: () => spoke.close() };
   },
 
-  async iroh(address) {
-    const [hubNodeId, sockets] = address.slice('iroh:'.length).split('@');
-    const addresses = { [hubNodeId]: sockets.split(',') };
-    const endpoint = await Endpoint.createWithOptions({ bind: '127.0.0.1:0', addresses });
-    const spoke = await createIrohSpokeEventTarget({ endpoint, hubNodeId });
-    return { target: spoke, close: () => spoke.close().then(() => endpoint.close()) };
+  async iroh(ticket) {
+    return irohSpoke(await Endpoint.createWithOptions({ bind: '127.0.0.1:0' }), ticket);
+  },
+
+  async relay(address) {
+    const [url, ticket] = address.split(' ');
+    return irohSpoke(await Endpoint.createWithOptions({ bind: [], relays: [url] }), ticket);
   },
 };
 
-/** A hub that is bound, over `websocket` or `iroh`, and joined to others if there is a backplane: its target, its address for `dial`, and how it is closed. */
-export const listen = (transport, backplane) => hubs[transport](backplane);
+async function irohSpoke(endpoint, ticket) {
+  const spoke = await createIrohSpokeEventTarget({ endpoint, hubNodeId: ticket });
+  return { target: spoke, close: () => spoke.close().then(() => endpoint.close()) };
+}
+
+/**
+ * A hub that is bound, over `websocket`, `iroh` or `relay:URL`, and joined to others if there is a backplane: its target, its address for `dial`,
+ * and how it is closed.
+ */
+export function listen(transport, backplane) {
+  const [, name, url] = /^(\w+):?(.*)$/.exec(transport);
+  return hubs[name](backplane, url);
+}
 
 /** A spoke of the hub at an address: its target, and how it is closed. */
-export const dial = (address) => spokes[address.startsWith('iroh:') ? 'iroh' : 'websocket'](address);
+export function dial(address) {
+  const [, name, rest] = /^(iroh|relay):(.*)$/.exec(address) ?? [null, 'websocket', address];
+  return spokes[name](rest);
+}

@@ -15,7 +15,7 @@ const looksWithoutProgress = 60;
 /**
  * Runs the job and prints its summary.
  * @param {{ input: string, subscribers: number, quiet: boolean, transport: string, redis?: string }} options `input`: a path, or "-"; `transport`:
- *   one of links.mjs; `redis`: the URL of one that joins two hubs, which the subscribers take turns with; without it there is one hub
+ *   one that links.mjs listens by; `redis`: the URL of one that joins two hubs, which the subscribers take turns with; without it there is one hub
  * @returns {Promise<string | null>} what went wrong, or `null` when every subscriber has everything
  */
 export async function runMainJob(options) {

@@ -42,11 +42,11 @@ pub enum ErrorKind {
     NotIdentified,
     /// The hub refused for lack of permission.
     Forbidden,
-    /// A text that names no Iroh endpoint.
+    /// A text that names no Iroh endpoint: neither an id nor a ticket.
     InvalidId,
     /// A limit of the hub was reached.
     Limit,
-    /// A stream ended before everything that was asked for had come.
+    /// A stream ended before everything that was asked for had come or gone.
     StreamEnded,
     /// The hub refused for another reason.
     Refused,

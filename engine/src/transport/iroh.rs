@@ -6,22 +6,30 @@
 
 mod accept;
 mod access;
+mod address;
 mod connect;
 mod endpoint;
+mod facts;
+mod halves;
 mod id;
 mod inflow;
 mod key_file;
+mod ledger;
 mod link;
 mod outflow;
 mod raw;
 mod wait;
 
 pub use accept::{AcceptConfig, Acceptance, Caller};
+pub use address::{AddressWatch, parse_address, parse_ticket, ticket};
 pub use connect::{DialConfig, IrohConnector, Speaks};
 pub use endpoint::{EndpointConfig, IrohEndpoint, Relay, Relays};
+pub use facts::{ConnectionFacts, EndpointFacts, PathEnd, PathFacts, RelayFacts};
+pub use halves::{IrohRecv, IrohSend};
 pub use id::{parse_id, parse_secret_key};
+pub use iroh::{EndpointAddr, TransportAddr};
 pub use key_file::key_in_file;
-pub use raw::{Arrivals, IrohConnection, IrohRecv, IrohSend};
+pub use raw::{Arrivals, ConnectionEnd, IrohConnection};
 pub use wait::{IrohWaiter, WaitConfig};
 
 /// The protocol of links to plain peers, and what is appended to it for native ones.

@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use iroh::EndpointId;
 use iroh::endpoint::{Connection, ConnectionError, VarInt};
+use iroh::{EndpointAddr, EndpointId};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use super::connect::{DialConfig, IrohConnector, Speaks};
 use super::endpoint::{Door, IrohEndpoint, Registered};
+use super::ledger::Ledger;
 use super::link::{self, Parts};
 use super::{alpns, called};
 use crate::link::{Accept, BoxFuture, Refusal};
@@ -30,6 +31,8 @@ pub struct AcceptConfig {
     pub is_guarded: bool,
     /// Bytes of one message.
     pub max_message: usize,
+    /// Bytes that may wait of all links together before they are taken, beyond the first credit of each.
+    pub max_inbound: usize,
     /// From the connection to its stream.
     pub handshake: Duration,
 }
@@ -61,16 +64,18 @@ impl std::fmt::Debug for Caller {
 }
 
 impl Caller {
-    /// Makes one attempt; the link is the hub's when it is done. The spoke is asked about like one that came by itself.
+    /// Makes one attempt, at the addresses that are given or known; the link is the hub's when it is done. The spoke is asked about like one that came by itself.
     ///
     /// # Errors
     /// As when a spoke dials: `Connect`, `Handshake`, `Tls`, `Forbidden`, `TimedOut`, `Closed`; what the hub itself refuses, as the peer
     /// is told it.
-    pub async fn call(&self, id: EndpointId) -> Result<(), Error> {
+    pub async fn call(&self, to: EndpointAddr) -> Result<(), Error> {
         let Porter { config, endpoint, .. } = &*self.porter;
+        let id = to.id;
+        endpoint.know(to);
         let alpn = called(&config.alpn);
         let dial = DialConfig { hub: id, alpn: alpn.clone(), speaks: Speaks::Both, max_message: config.max_message };
-        let connector = IrohConnector::new(endpoint.clone(), dial);
+        let connector = IrohConnector::new(endpoint.clone(), dial).called("the spoke");
         let connection = timeout(config.handshake, connector.connection()).await;
         let connection = connection.map_err(|_| unanswered(&id))?.map_err(|failed| failed.error)?;
         match self.porter.let_in(&connection, &alpn).await {
@@ -94,7 +99,7 @@ fn turned_away(reason: &CloseReason) -> Error {
         CloseCode::TIMED_OUT => ErrorKind::TimedOut,
         _ => ErrorKind::Refused,
     };
-    Error::new(kind, format!("this hub closed the connection with code {}: {}", reason.code.0, reason.reason))
+    Error::new(kind, format!("this hub turned the spoke away with code {}: {}", reason.code.0, reason.reason))
 }
 
 impl std::fmt::Debug for Acceptance {
@@ -115,7 +120,8 @@ impl IrohEndpoint {
             return Err(Error::new(ErrorKind::NoAuthorize, message));
         }
         let names = alpns(&config.alpn);
-        let porter = Arc::new(Porter { config, acceptor, endpoint: self.clone() });
+        let ledger = Ledger::new(config.max_inbound);
+        let porter = Arc::new(Porter { config, acceptor, endpoint: self.clone(), ledger });
         let receiving = Arc::clone(&porter);
         let door: Door = Arc::new(move |connection| -> BoxFuture<()> {
             let porter = Arc::clone(&receiving);
@@ -129,6 +135,7 @@ struct Porter {
     config: AcceptConfig,
     acceptor: Arc<dyn Accept>,
     endpoint: IrohEndpoint,
+    ledger: Ledger,
 }
 
 impl Porter {
@@ -166,6 +173,7 @@ impl Porter {
             recv,
             is_native,
             max_message: self.config.max_message,
+            claim: self.ledger.open(),
         });
         if self.acceptor.take(link, admission) {
             Ok(Ok(()))

@@ -84,6 +84,17 @@ impl Access {
         gone.iter().filter_map(WeakConnectionHandle::upgrade).for_each(|connection| deny(&connection));
     }
 
+    /// How many live.
+    pub(super) fn count(&self) -> usize {
+        lock(&self.state).live.len()
+    }
+
+    /// The connections with one endpoint that live.
+    pub(super) fn live_with(&self, id: &EndpointId) -> Vec<Connection> {
+        let state = lock(&self.state);
+        state.live.values().filter(|(other, _)| other == id).filter_map(|(_, weak)| weak.upgrade()).collect()
+    }
+
     /// All connections that live.
     pub(super) fn live(&self) -> Vec<Connection> {
         lock(&self.state).live.values().filter_map(|(_, weak)| weak.upgrade()).collect()

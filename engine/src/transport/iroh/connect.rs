@@ -11,6 +11,8 @@ use tracing::debug;
 use super::access::DENIED;
 use super::alpns;
 use super::endpoint::IrohEndpoint;
+use super::facts::count;
+use super::ledger::Claim;
 use super::link::{self, Parts};
 use crate::link::{BoxFuture, Connect, ConnectError, Destination, Link};
 use crate::model::{CloseCode, Error, ErrorKind};
@@ -46,13 +48,20 @@ pub struct DialConfig {
 pub struct IrohConnector {
     endpoint: IrohEndpoint,
     config: Arc<DialConfig>,
+    /// What the other end is in what errors say.
+    peer: &'static str,
 }
 
 impl IrohConnector {
     /// A connector for any number of attempts.
     #[must_use]
     pub fn new(endpoint: IrohEndpoint, config: DialConfig) -> Self {
-        Self { endpoint, config: Arc::new(config) }
+        Self { endpoint, config: Arc::new(config), peer: "the hub" }
+    }
+
+    /// The other end is no hub.
+    pub(super) fn called(self, peer: &'static str) -> Self {
+        Self { peer, ..self }
     }
 }
 
@@ -71,7 +80,7 @@ impl IrohConnector {
 
     /// A connection that the lists let live.
     pub(super) async fn connection(&self) -> Result<Connection, ConnectError> {
-        let Self { endpoint, config } = self;
+        let Self { endpoint, config, .. } = self;
         if !endpoint.lets_in(&config.hub) {
             return Err(terminal(Error::new(ErrorKind::Forbidden, format!("{}: {DENIED}", config.hub))));
         }
@@ -89,6 +98,7 @@ impl IrohConnector {
         if !endpoint.enter(&connection) {
             return Err(terminal(Error::new(ErrorKind::Forbidden, format!("{}: {DENIED}", config.hub))));
         }
+        count(&endpoint.counters().dialled);
         Ok(connection)
     }
 
@@ -103,6 +113,7 @@ impl IrohConnector {
             recv,
             is_native,
             max_message: self.config.max_message,
+            claim: Claim::unshared(),
         }))
     }
 
@@ -160,7 +171,7 @@ impl IrohConnector {
                         _ => (ErrorKind::Refused, false),
                     };
                     let reason = String::from_utf8_lossy(&close.reason);
-                    let message = format!("the hub closed the connection with code {code}: {reason}");
+                    let message = format!("{} closed the connection with code {code}: {reason}", self.peer);
                     ConnectError { error: Error::new(kind, message), is_terminal }
                 }
                 other => temporary(Error::new(ErrorKind::Connect, format!("cannot connect to {hub}: {other}"))),

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use iroh::address_lookup::MemoryLookup;
-use iroh::endpoint::{Connection, Incoming, PortmapperConfig, QuicTransportConfig, VarInt, presets};
+use iroh::endpoint::{Connection, PortmapperConfig, QuicTransportConfig, VarInt, presets};
 use iroh::tls::CaTlsConfig;
 use iroh::{Endpoint, EndpointAddr, EndpointId, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey, TransportAddr};
 use rustls_pki_types::CertificateDer;
@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::access::{Access, Lists};
+use super::facts::{Counters, EndpointFacts, count};
 use super::link;
 use crate::link::BoxFuture;
 use crate::mailbox::lock;
@@ -63,6 +64,8 @@ pub struct EndpointConfig {
     pub secret_key: Option<SecretKey>,
     /// One socket per address; all interfaces and any port if empty.
     pub bind: Vec<SocketAddr>,
+    /// No socket of its own: everything goes through relays.
+    pub is_relay_only: bool,
     /// Servers that are contacted.
     pub relays: Relays,
     /// PEM texts of authorities that relays are checked against, instead of the usual ones.
@@ -76,6 +79,7 @@ impl Default for EndpointConfig {
         Self {
             secret_key: None,
             bind: Vec::new(),
+            is_relay_only: false,
             relays: Relays::None,
             relay_roots: None,
             idle: Duration::from_secs(25),
@@ -94,7 +98,9 @@ struct Shared {
     handshakes: Arc<Semaphore>,
     staying: AtomicUsize,
     left: Notify,
+    counters: Counters,
     is_loopback: bool,
+    has_relays: bool,
 }
 
 #[derive(Default)]
@@ -145,8 +151,18 @@ impl IrohEndpoint {
     /// Binds its sockets and begins to accept.
     ///
     /// # Errors
-    /// `Listen` when an address cannot be had, `InvalidOption` for a relay's URL or roots that cannot be read.
+    /// `Listen` when an address cannot be had, `InvalidOption` for a relay's URL or roots that cannot be read, and for an endpoint that would
+    /// have neither sockets nor relays.
     pub async fn bind(config: EndpointConfig) -> Result<Self, Error> {
+        let has_relays = match &config.relays {
+            Relays::None => false,
+            Relays::Default => true,
+            Relays::Own(relays) => !relays.is_empty(),
+        };
+        if config.is_relay_only && !has_relays {
+            let message = "an endpoint without sockets needs relays: give it addresses to bind, or relays";
+            return Err(Error::new(ErrorKind::InvalidOption, message));
+        }
         let addresses = MemoryLookup::new();
         let is_loopback = matches!(config.relays, Relays::None)
             && !config.bind.is_empty()
@@ -163,7 +179,9 @@ impl IrohEndpoint {
             handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
             staying: AtomicUsize::new(0),
             left: Notify::new(),
+            counters: Counters::default(),
             is_loopback,
+            has_relays,
         });
         let this = Self { shared };
         tokio::spawn(this.clone().accept_all());
@@ -215,7 +233,20 @@ impl IrohEndpoint {
     pub fn add_address(&self, id: EndpointId, sockets: Vec<SocketAddr>, relays: Vec<RelayUrl>) {
         let sockets = sockets.into_iter().map(TransportAddr::Ip);
         let relays = relays.into_iter().map(TransportAddr::Relay);
-        self.shared.addresses.add_endpoint_info(EndpointAddr::from_parts(id, sockets.chain(relays)));
+        self.know(EndpointAddr::from_parts(id, sockets.chain(relays)));
+    }
+
+    /// Where another endpoint can be reached, if it says so.
+    pub fn know(&self, address: EndpointAddr) {
+        if !address.is_empty() {
+            self.shared.addresses.add_endpoint_info(address);
+        }
+    }
+
+    /// What it has counted.
+    #[must_use]
+    pub fn facts(&self) -> EndpointFacts {
+        self.shared.counters.facts(self.shared.access.count())
     }
 
     /// Changes who may have connections with this endpoint: nobody but `allow`, if that is given, and never `deny`. Who loses that right
@@ -241,6 +272,19 @@ impl IrohEndpoint {
 
     pub(super) fn quic(&self) -> &Endpoint {
         &self.shared.endpoint
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    pub(super) fn has_relays(&self) -> bool {
+        self.shared.has_relays
+    }
+
+    /// The connections with an endpoint that live.
+    pub(super) fn live_with(&self, id: &EndpointId) -> Vec<Connection> {
+        self.shared.access.live_with(id)
     }
 
     pub(super) fn lets_in(&self, id: &EndpointId) -> bool {
@@ -287,6 +331,7 @@ impl IrohEndpoint {
     /// Enters a connection that was made, unless the lists refuse it.
     pub(super) fn enter(&self, connection: &Connection) -> bool {
         if !self.shared.access.admit(connection) {
+            count(&self.shared.counters.denied);
             return false;
         }
         let (shared, stable_id) = (Arc::clone(&self.shared), connection.stable_id());
@@ -311,38 +356,43 @@ impl IrohEndpoint {
     async fn accept_all(self) {
         while let Some(incoming) = self.shared.endpoint.accept().await {
             let Ok(place) = Arc::clone(&self.shared.handshakes).try_acquire_owned() else {
+                count(&self.shared.counters.crowded_out);
                 incoming.refuse();
                 continue;
             };
             let this = self.clone();
             tokio::spawn(async move {
-                let connection = timeout(HANDSHAKE, this.shake_hands(incoming)).await;
+                let connection = timeout(HANDSHAKE, incoming).await;
                 drop(place);
-                // A handshake that fails concerns nobody but its client, which was told or is gone.
-                if let Ok(Some((connection, door))) = connection {
-                    door(connection).await;
+                match connection {
+                    Ok(Ok(connection)) => this.receive(connection).await,
+                    Ok(Err(error)) => this.failed(&format!("{error:#}")),
+                    Err(_) => this.failed("it took too long"),
                 }
             });
         }
     }
 
-    async fn shake_hands(&self, incoming: Incoming) -> Option<(Connection, Door)> {
-        let connection = match incoming.await {
-            Ok(connection) => connection,
-            Err(error) => {
-                debug!(target: trace::IROH, error = format!("{error:#}"), "handshake failed");
-                return None;
-            }
-        };
+    /// Concerns nobody but its client, which was told or is gone.
+    fn failed(&self, error: &str) {
+        count(&self.shared.counters.failed);
+        debug!(target: trace::IROH, error, "handshake failed");
+    }
+
+    async fn receive(&self, connection: Connection) {
         if !self.enter(&connection) {
-            return None;
+            return;
         }
+        count(&self.shared.counters.accepted);
         let door = lock(&self.shared.doors).by_alpn.get(connection.alpn()).map(Arc::clone);
-        if door.is_none() {
+        match door {
+            Some(door) => door(connection).await,
             // Whoever wanted this protocol has just gone.
-            link::close(&connection, &CloseReason::new(CloseCode::GOING_AWAY, "nobody accepts this protocol any more"));
+            None => link::close(
+                &connection,
+                &CloseReason::new(CloseCode::GOING_AWAY, "nobody accepts this protocol any more"),
+            ),
         }
-        Some((connection, door?))
     }
 }
 
@@ -361,7 +411,7 @@ fn builder(config: &EndpointConfig, addresses: MemoryLookup) -> Result<iroh::end
     if let Some(key) = &config.secret_key {
         builder = builder.secret_key(key.clone());
     }
-    if !config.bind.is_empty() {
+    if config.is_relay_only || !config.bind.is_empty() {
         builder = builder.clear_ip_transports();
     }
     for address in &config.bind {

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
+use super::ledger::Claim;
 use super::outflow::Outflow;
 use crate::link::LinkError;
 use crate::mailbox::lock;
@@ -28,6 +29,8 @@ const WINDOW: usize = 256 << 10;
 const PLAIN_WINDOW: usize = 4 << 20;
 /// A grant is worth a frame once a part of the window was taken out.
 const GRANT_PART: usize = WINDOW / 4;
+/// In what steps room is claimed for a plain peer.
+const CLAIM_STEP: usize = 64 << 10;
 /// Bytes of one piece that waits.
 const SEGMENT_BYTES: usize = 64 << 10;
 /// Frames up to this size are looked at whole. Source: the contract: a hello has at most 1 KiB of payload.
@@ -71,6 +74,10 @@ struct State {
     bound: Bound,
     /// Taken out and not granted again.
     taken: usize,
+    /// What may wait beyond the first credit.
+    claim: Claim,
+    /// What was granted a peer with credit beyond the first.
+    window_beyond_first: usize,
 }
 
 /// What bounds the peer.
@@ -99,7 +106,7 @@ struct Scan {
 pub(super) struct Overflow;
 
 impl Inflow {
-    pub(super) fn new(max_message: usize, knows_credit: bool, outflow: Arc<Outflow>) -> Self {
+    pub(super) fn new(max_message: usize, knows_credit: bool, claim: Claim, outflow: Arc<Outflow>) -> Self {
         let scan = Scan { partial: Vec::new(), rest: 0, max_message, has_frame: false, is_over: false };
         let state = State {
             segments: VecDeque::new(),
@@ -110,6 +117,8 @@ impl Inflow {
             scan,
             bound: if knows_credit { Bound::Credit(FIRST_CREDIT as i64) } else { Bound::Plain },
             taken: 0,
+            claim,
+            window_beyond_first: 0,
         };
         Self { state: Mutex::new(state), outflow }
     }
@@ -121,7 +130,7 @@ impl Inflow {
         while !rest.is_empty() && state.end.is_none() && !state.scan.is_over {
             rest = self.put_part(&mut state, rest);
         }
-        let overflows = state.bound == Bound::Plain && state.len > PLAIN_WINDOW && !state.is_abandoned;
+        let overflows = !state.is_abandoned && !state.has_room();
         let waker = state.reader.take();
         drop(state);
         if let Some(waker) = waker {
@@ -147,6 +156,7 @@ impl Inflow {
         state.is_abandoned = true;
         state.segments = VecDeque::new();
         state.len = 0;
+        state.claim.set(0);
     }
 
     /// What waits, in pieces; then the end.
@@ -162,6 +172,7 @@ impl Inflow {
         };
         state.len -= segment.len();
         let grant = state.count_taken(segment.len());
+        state.give_back();
         drop(state);
         if grant > 0 {
             self.outflow.grant(grant);
@@ -216,6 +227,11 @@ impl Inflow {
     fn on_first(&self, state: &mut State, message: &[u8]) {
         if says_credit(message) {
             let more = WINDOW - FIRST_CREDIT;
+            // With many links at once each keeps what it has at first: slower, and as safe.
+            if !state.claim.set(more) {
+                return;
+            }
+            state.window_beyond_first = more;
             if let Bound::Credit(left) = &mut state.bound {
                 *left += more as i64;
             }
@@ -263,6 +279,32 @@ impl State {
         match self.segments.back_mut() {
             Some(last) if last.len() + bytes.len() <= SEGMENT_BYTES => last.extend_from_slice(bytes),
             _ => self.segments.push_back(bytes.to_vec()),
+        }
+    }
+
+    /// What has come fits, by itself and beside what has come of other links.
+    fn has_room(&mut self) -> bool {
+        let wanted = self.wanted_claim();
+        (self.bound != Bound::Plain || self.len <= PLAIN_WINDOW)
+            && (wanted <= self.claim.bytes() || self.claim.set(wanted))
+    }
+
+    /// Gives back what is claimed and not wanted any more.
+    fn give_back(&mut self) {
+        let wanted = self.wanted_claim();
+        if wanted < self.claim.bytes() {
+            self.claim.set(wanted);
+        }
+    }
+
+    /// What the link needs beyond what all have: the window of a peer with credit beyond the first, and its last frame, as far as it is large and
+    /// more than what was left; of a plain one what waits.
+    fn wanted_claim(&self) -> usize {
+        match self.bound {
+            Bound::Credit(left) => {
+                self.window_beyond_first + (left.min(0).unsigned_abs() as usize).saturating_sub(CLAIM_STEP)
+            }
+            Bound::Plain => self.len.saturating_sub(FIRST_CREDIT).next_multiple_of(CLAIM_STEP),
         }
     }
 

@@ -16,6 +16,7 @@ use tracing::debug;
 
 use super::endpoint::IrohEndpoint;
 use super::inflow::{FIRST_CREDIT, Inflow, Overflow, StreamEnd, Taken, link_error};
+use super::ledger::Claim;
 use super::outflow::{Next, Outflow};
 use crate::link::{Link, LinkError, LinkRead, LinkWrite, Peer, Read};
 use crate::model::{CloseCode, CloseReason};
@@ -42,6 +43,8 @@ pub(super) struct Parts {
     /// The protocol's name promises that the peer says hello.
     pub(super) is_native: bool,
     pub(super) max_message: usize,
+    /// What may wait of it beyond the first credit.
+    pub(super) claim: Claim,
 }
 
 /// What is known of the other end of a connection.
@@ -63,10 +66,10 @@ pub(super) fn peer_of(connection: &Connection) -> Peer {
 
 /// Starts the tasks of a link. Must be called within a runtime.
 pub(super) fn make(parts: Parts) -> Link {
-    let Parts { endpoint, connection, send, recv, is_native, max_message } = parts;
+    let Parts { endpoint, connection, send, recv, is_native, max_message, claim } = parts;
     let peer = peer_of(&connection);
     let outflow = Arc::new(Outflow::new(is_native.then_some(FIRST_CREDIT as i64)));
-    let inflow = Arc::new(Inflow::new(max_message, is_native, Arc::clone(&outflow)));
+    let inflow = Arc::new(Inflow::new(max_message, is_native, claim, Arc::clone(&outflow)));
     tokio::spawn(read_all(recv, connection.clone(), Arc::clone(&inflow), endpoint.clone()));
     tokio::spawn(write_all(send, connection, Arc::clone(&outflow), endpoint.clone()));
     let decoder = Framing::Length.peer_decoder(max_message);

@@ -1,16 +1,18 @@
-//! Connections, streams and datagrams of the application itself, through the endpoint that hubs and spokes use. Does not frame anything.
+//! Connections and datagrams of the application itself, through the endpoint that hubs and spokes use. Does not frame anything.
 //!
-//! Invariants: whatever is held here holds the endpoint; connections that nobody takes are bounded, one more is refused with 1013.
+//! Invariants: a connection lives until one of its ends closes it, or its endpoint, whatever becomes of the handles to it; connections
+//! that nobody takes are bounded, one more is refused with 1013.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use iroh::EndpointId;
-use iroh::endpoint::{Connection, ConnectionError, ReadExactError, ReadToEndError, RecvStream, SendStream, VarInt};
+use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use tokio::sync::{Mutex, mpsc};
 
 use super::connect::{DialConfig, IrohConnector, Speaks};
 use super::endpoint::{Door, IrohEndpoint, Registered};
+use super::halves::{IrohRecv, IrohSend};
 use super::link;
 use crate::link::BoxFuture;
 use crate::model::{CloseCode, CloseReason, Error, ErrorKind};
@@ -18,25 +20,33 @@ use crate::model::{CloseCode, CloseReason, Error, ErrorKind};
 /// Connections that wait for `accept`. Source: none, a guess.
 const MAX_ARRIVALS: usize = 128;
 
-/// A connection of the application. Cheap to clone; it lives until it is closed, or nothing refers to it or to its streams.
+/// A connection of the application. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct IrohConnection {
     connection: Connection,
     endpoint: IrohEndpoint,
 }
 
-/// The sending half of a stream.
-#[derive(Debug, Clone)]
-pub struct IrohSend {
-    stream: Arc<Mutex<SendStream>>,
-    _connection: IrohConnection,
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionEnd {
+    /// The code that the peer's application gave, if it did.
+    pub code: Option<u64>,
+    /// Its reason, or what happened.
+    pub reason: String,
 }
 
-/// The receiving half of a stream.
-#[derive(Debug, Clone)]
-pub struct IrohRecv {
-    stream: Arc<Mutex<RecvStream>>,
-    _connection: IrohConnection,
+impl From<ConnectionError> for ConnectionEnd {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::ApplicationClosed(close) => Self {
+                code: Some(close.error_code.into_inner()),
+                reason: String::from_utf8_lossy(&close.reason).into_owned(),
+            },
+            ConnectionError::LocallyClosed => Self { code: None, reason: "this end has closed it".into() },
+            other => Self { code: None, reason: other.to_string() },
+        }
+    }
 }
 
 /// Connections that came in for the application.
@@ -58,8 +68,9 @@ impl IrohEndpoint {
     /// As for links: `Connect`, `Handshake`, `Tls`, `Forbidden`, `TimedOut`, `Closed`.
     pub async fn connect(&self, id: EndpointId, alpn: String) -> Result<IrohConnection, Error> {
         let dial = DialConfig { hub: id, alpn, speaks: Speaks::Plain, max_message: 0 };
-        let connection = IrohConnector::new(self.clone(), dial).connection().await.map_err(|failed| failed.error)?;
-        Ok(IrohConnection { connection, endpoint: self.clone() })
+        let connector = IrohConnector::new(self.clone(), dial).called("the peer");
+        let connection = connector.connection().await.map_err(|failed| failed.error)?;
+        Ok(IrohConnection::kept(connection, self.clone()))
     }
 
     /// Begins to take connections of protocols of the application's.
@@ -70,7 +81,7 @@ impl IrohEndpoint {
         let (sender, receiver) = mpsc::channel(MAX_ARRIVALS);
         let endpoint = self.clone();
         let door: Door = Arc::new(move |connection| -> BoxFuture<()> {
-            let arrival = IrohConnection { connection, endpoint: endpoint.clone() };
+            let arrival = IrohConnection::kept(connection, endpoint.clone());
             if let Err(refused) = sender.try_send(arrival) {
                 let reason = CloseReason::new(CloseCode::TOO_SLOW, "too many connections wait to be accepted");
                 link::close(&refused.into_inner().connection, &reason);
@@ -90,6 +101,18 @@ impl Arrivals {
 }
 
 impl IrohConnection {
+    /// Must be called within a runtime. A handle may be forgotten, or collected in JavaScript: that ends no connection.
+    fn kept(connection: Connection, endpoint: IrohEndpoint) -> Self {
+        let kept = Self { connection, endpoint };
+        let keeper = kept.clone();
+        tokio::spawn(async move { keeper.connection.closed().await });
+        kept
+    }
+
+    pub(super) fn quic(&self) -> &Connection {
+        &self.connection
+    }
+
     /// Who is at the other end.
     #[must_use]
     pub fn remote_id(&self) -> EndpointId {
@@ -107,7 +130,8 @@ impl IrohConnection {
     /// # Errors
     /// `ConnectionLost`.
     pub async fn open_bi(&self) -> Result<(IrohSend, IrohRecv), Error> {
-        self.connection.open_bi().await.map(|halves| self.halves(halves)).map_err(|error| lost(&error))
+        let opened = self.connection.open_bi().await;
+        opened.map(|(send, recv)| self.halves(send, recv)).map_err(|error| lost(&error))
     }
 
     /// Waits for a stream of the peer's. Cancel safe.
@@ -115,12 +139,36 @@ impl IrohConnection {
     /// # Errors
     /// `ConnectionLost`.
     pub async fn accept_bi(&self) -> Result<(IrohSend, IrohRecv), Error> {
-        self.connection.accept_bi().await.map(|halves| self.halves(halves)).map_err(|error| lost(&error))
+        let accepted = self.connection.accept_bi().await;
+        accepted.map(|(send, recv)| self.halves(send, recv)).map_err(|error| lost(&error))
     }
 
-    fn halves(&self, (send, recv): (SendStream, RecvStream)) -> (IrohSend, IrohRecv) {
-        let send = IrohSend { stream: Arc::new(Mutex::new(send)), _connection: self.clone() };
-        (send, IrohRecv { stream: Arc::new(Mutex::new(recv)), _connection: self.clone() })
+    fn halves(&self, send: SendStream, recv: RecvStream) -> (IrohSend, IrohRecv) {
+        (IrohSend::new(send, self.clone()), IrohRecv::new(recv, self.clone()))
+    }
+
+    /// Opens a stream that this side alone writes. The peer hears of it with the first byte.
+    ///
+    /// # Errors
+    /// `ConnectionLost`.
+    pub async fn open_uni(&self) -> Result<IrohSend, Error> {
+        let opened = self.connection.open_uni().await;
+        opened.map(|send| IrohSend::new(send, self.clone())).map_err(|error| lost(&error))
+    }
+
+    /// Waits for a stream that the peer alone writes. Cancel safe.
+    ///
+    /// # Errors
+    /// `ConnectionLost`.
+    pub async fn accept_uni(&self) -> Result<IrohRecv, Error> {
+        let accepted = self.connection.accept_uni().await;
+        accepted.map(|recv| IrohRecv::new(recv, self.clone())).map_err(|error| lost(&error))
+    }
+
+    /// Bytes that a datagram may have at the moment; `None` when the peer takes none.
+    #[must_use]
+    pub fn max_datagram_size(&self) -> Option<usize> {
+        self.connection.max_datagram_size()
     }
 
     /// Sends bytes that may be lost.
@@ -150,80 +198,21 @@ impl IrohConnection {
         self.connection.close(VarInt::from_u32(code), reason.as_bytes());
     }
 
-    /// How the connection ended: code and reason of the peer's application, if it gave them.
-    pub async fn closed(&self) -> (Option<u64>, String) {
-        match self.connection.closed().await {
-            ConnectionError::ApplicationClosed(close) => {
-                (Some(close.error_code.into_inner()), String::from_utf8_lossy(&close.reason).into_owned())
-            }
-            other => (None, other.to_string()),
-        }
+    /// Waits until the connection is over. Cancel safe.
+    pub async fn closed(&self) -> ConnectionEnd {
+        self.connection.closed().await.into()
+    }
+
+    /// How it ended, if it did.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<ConnectionEnd> {
+        self.connection.close_reason().map(ConnectionEnd::from)
     }
 
     /// True while the endpoint can carry it.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.connection.close_reason().is_none() && !self.endpoint.is_closed()
-    }
-}
-
-impl IrohSend {
-    /// Sends all of it. Given up before it is done, a part may have been sent.
-    ///
-    /// # Errors
-    /// `ConnectionLost`; the peer may have stopped the stream.
-    pub async fn write_all(&self, bytes: Bytes) -> Result<(), Error> {
-        let written = self.stream.lock().await.write_chunk(bytes).await;
-        written.map_err(|error| Error::new(ErrorKind::ConnectionLost, error.to_string()))
-    }
-
-    /// Ends the stream and waits until the peer has got all of it.
-    ///
-    /// # Errors
-    /// `ConnectionLost`.
-    pub async fn finish(&self) -> Result<(), Error> {
-        let mut stream = self.stream.lock().await;
-        let _ended_before = stream.finish();
-        let stopped = stream.stopped();
-        drop(stream);
-        stopped.await.map(|_| ()).map_err(|error| Error::new(ErrorKind::ConnectionLost, error.to_string()))
-    }
-}
-
-impl IrohRecv {
-    /// Exactly so many bytes. Given up before it is done, what had come is lost.
-    ///
-    /// # Errors
-    /// `StreamEnded` when fewer came, `ConnectionLost`.
-    pub async fn read_exact(&self, count: usize) -> Result<Vec<u8>, Error> {
-        let mut bytes = vec![0; count];
-        match self.stream.lock().await.read_exact(&mut bytes).await {
-            Ok(()) => Ok(bytes),
-            Err(ReadExactError::FinishedEarly(came)) => {
-                Err(Error::new(ErrorKind::StreamEnded, format!("the stream ended after {came} of {count} bytes")))
-            }
-            Err(ReadExactError::ReadError(error)) => Err(Error::new(ErrorKind::ConnectionLost, error.to_string())),
-        }
-    }
-
-    /// What comes next, at most so many bytes; `None` at the end of the stream. Cancel safe.
-    ///
-    /// # Errors
-    /// `ConnectionLost`.
-    pub async fn read(&self, max: usize) -> Result<Option<Bytes>, Error> {
-        let read = self.stream.lock().await.read_chunk(max).await;
-        read.map_err(|error| Error::new(ErrorKind::ConnectionLost, error.to_string()))
-    }
-
-    /// Everything up to the end of the stream.
-    ///
-    /// # Errors
-    /// `MessageTooLarge` when more than `max` bytes come, `ConnectionLost`.
-    pub async fn read_to_end(&self, max: usize) -> Result<Vec<u8>, Error> {
-        self.stream.lock().await.read_to_end(max).await.map_err(|error| match error {
-            ReadToEndError::TooLong => Error::new(ErrorKind::MessageTooLarge, format!("more than {max} bytes came")),
-            ReadToEndError::Read(error) => Error::new(ErrorKind::ConnectionLost, error.to_string()),
-        })
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex};
 
 use iroh::EndpointId;
-use iroh::endpoint::Connection;
+use iroh::endpoint::{Connection, ConnectionError};
 use tokio::sync::Notify;
 
 use super::connect::{DialConfig, IrohConnector, Speaks, terminal};
@@ -104,14 +104,21 @@ impl Callers {
         }
     }
 
-    /// The newest connection that still lives. Cancel safe.
+    /// The newest connection that lives, or by which the hub has said that it does not let the spoke in. Cancel safe.
     async fn next(&self) -> Connection {
         loop {
             let newest = lock(&self.newest).take();
-            if let Some(connection) = newest.filter(|connection| connection.close_reason().is_none()) {
+            if let Some(connection) = newest.filter(|it| it.close_reason().is_none_or(|error| is_refusal(&error))) {
                 return connection;
             }
             self.came.notified().await;
         }
     }
+}
+
+/// A hub that asks about the spoke before the spoke has looked at its call: the call is over, and what it said is all that comes of it.
+fn is_refusal(error: &ConnectionError) -> bool {
+    let ConnectionError::ApplicationClosed(close) = error else { return false };
+    let refusals = [CloseCode::REFUSED, CloseCode::NOT_IDENTIFIED];
+    u16::try_from(close.error_code.into_inner()).is_ok_and(|code| refusals.contains(&CloseCode(code)))
 }

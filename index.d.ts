@@ -779,8 +779,8 @@ interface BackplaneTarget {
     [joins](): NativeBackplane;
 }
 
-/** How hubs are joined by a Redis without a target there. `url`, `username` and `password` are texts. */
-type RedisBackplaneOptions = Omit<RedisEventTargetOptions, 'echo' | 'signal'>;
+/** How hubs are joined by a Redis without a target there. `url`, users and passwords are texts. */
+type RedisBackplaneOptions = Omit<RedisCommonOptions, 'echo' | 'signal'> & (RedisAtUrl | RedisAtSentinels | RedisAtNodes);
 
 interface NativeAddress {
     readonly host: string;
@@ -869,22 +869,42 @@ declare class Endpoint implements AsyncDisposable {
 /** What joins hubs, on its way from the target that has it to a hub. */
 type NativeBackplane = object;
 
-interface RedisEventTargetOptions extends Omit<SpokeOptions, 'peer' | 'helloTimeoutMs' | 'limits'> {
-    /** `redis://user:password@host:port/db`, `rediss://…` or `unix:///path?db=0`; a function is asked before each attempt to connect. */
-    readonly url: OrAsked<string | URL>;
-    /** Instead of the user of the URL. */
-    readonly username?: OrAsked<string>;
-    /** Instead of the password of the URL; a function is asked before each attempt to connect. */
-    readonly password?: OrAsked<string>;
+/** What all Redis targets have, whichever servers there are. */
+interface RedisCommonOptions extends Omit<SpokeOptions, 'peer' | 'helloTimeoutMs' | 'limits'> {
     /** Stands before every topic: channel = prefix + topic. Default "". */
     readonly prefix?: string;
-    /** For `rediss:`. */
+    /** For `rediss:`, and for a master that Sentinels name. */
     readonly tls?: ClientTlsOptions;
-    /** What CLIENT LIST shows for the two connections. */
+    /** What CLIENT LIST shows for the connections. */
     readonly clientName?: string;
     /** False: own listeners do not hear what is dispatched here. Default true, as Redis has it. */
     readonly echo?: boolean;
     readonly limits?: Omit<Limits, 'maxMalformed'>;
+}
+
+/** One server. */
+interface RedisAtUrl extends RedisLogin {
+    /** `redis://user:password@host:port/db`, `rediss://…` or `unix:///path?db=0`; a function is asked before each attempt to connect. */
+    readonly url: OrAsked<string | URL>;
+}
+
+/** A master that Sentinels watch. */
+interface RedisAtSentinels extends RedisLogin {
+    /** The Sentinels, asked in turn; port 26379 unless another is named. */
+    readonly sentinels: readonly RedisServer[];
+    /** The name under which the Sentinels watch the master. */
+    readonly serviceName: string;
+    /** Who we are at the Sentinels, instead of what their URLs say. */
+    readonly sentinelUsername?: OrAsked<string>;
+    readonly sentinelPassword?: OrAsked<string>;
+}
+
+/** A cluster. */
+interface RedisAtNodes extends RedisLogin {
+    /** Some of its nodes; the others are learnt from them. Port 6379 unless another is named. */
+    readonly nodes: readonly RedisServer[];
+    /** Sharded channels (SSUBSCRIBE, SPUBLISH): an event goes through the node that owns its channel's slot alone. Default false. */
+    readonly sharded?: boolean;
 }
 
 interface EndpointOptions {
@@ -1017,9 +1037,6 @@ interface SpokeOptions extends QueueOptions {
     readonly limits?: Limits;
 }
 
-/** A value, or a function that is asked for it before each attempt to connect. */
-type OrAsked<T> = T | (() => T | PromiseLike<T>);
-
 interface ClientTlsOptions {
     /** Authorities to trust instead of the system's. */
     readonly ca?: Pem;
@@ -1030,6 +1047,22 @@ interface ClientTlsOptions {
     /** Accept any certificate: for tests only. Default false. */
     readonly insecure?: boolean;
 }
+
+interface RedisLogin {
+    /** Instead of the user of the URL. */
+    readonly username?: OrAsked<string>;
+    /** Instead of the password of the URL; a function is asked before each attempt to connect. */
+    readonly password?: OrAsked<string>;
+}
+
+/** A value, or a function that is asked for it before each attempt to connect. */
+type OrAsked<T> = T | (() => T | PromiseLike<T>);
+
+/** A node or a Sentinel: its URL, or host and port of one without TLS. */
+type RedisServer = string | URL | {
+    readonly host: string;
+    readonly port?: number;
+};
 
 /** A relay of yours, and the token that it wants to see. */
 interface RelayOptions {
@@ -1215,7 +1248,14 @@ export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { OrAsked }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { RedisBackplaneOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { RedisEventTargetOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { RedisCommonOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export type RedisEventTargetOptions = RedisCommonOptions & (RedisAtUrl | RedisAtSentinels | RedisAtNodes);
+
+export { RedisAtNodes }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { RedisAtSentinels }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { RedisAtUrl }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { RedisLogin }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { RedisServer }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 /** A target at a Redis; given to hubs as their `backplane`, it joins them. */
 export interface RedisEventTarget<TEvent extends TypedEvent = AnyEvent> extends NativeTarget<TEvent>, BackplaneTarget {
@@ -1223,7 +1263,7 @@ export interface RedisEventTarget<TEvent extends TypedEvent = AnyEvent> extends 
 
 /**
  * Makes a target whose events travel through a Redis: whatever one dispatches reaches the listeners of all, its own among them. It
- * connects in the background and again whenever a connection is lost.
+ * connects in the background and again whenever a connection is lost. Besides `url` there are `{ sentinels, serviceName }` and `{ nodes }`.
  *
  * ```js
  * const events = createRedisEventTarget({ url: 'redis://127.0.0.1:6379', prefix: 'app:' });

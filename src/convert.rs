@@ -7,7 +7,7 @@ use alkpubsub_engine::hub::{HubConfig, Judgement};
 use alkpubsub_engine::link::{Destination, Refusal};
 use alkpubsub_engine::model::{Allowed, Grants, Limits};
 use alkpubsub_engine::spoke::{PeerKind, Reconnect, SpokeConfig};
-use alkpubsub_engine::transport::redis::RedisConfig;
+use alkpubsub_engine::transport::redis::{RedisConfig, RedisServers};
 use alkpubsub_engine::transport::tls::ClientTls;
 use alkpubsub_engine::transport::websocket::{ClientConfig, ListenConfig, ServerTls};
 use napi_derive::napi;
@@ -142,6 +142,11 @@ pub(crate) struct RedisOptions {
     pub origin: Option<String>,
     pub client_name: Option<String>,
     pub tls: Option<TlsClientOptions>,
+    pub sentinels: Option<Vec<String>>,
+    pub service_name: Option<String>,
+    pub master_tls: Option<bool>,
+    pub nodes: Option<Vec<String>>,
+    pub sharded: Option<bool>,
 }
 
 /// Options of a spoke, whatever carries its link.
@@ -328,7 +333,17 @@ impl ClientOptions {
 
 impl RedisOptions {
     pub(crate) fn redis_config(self, limits: &Limits) -> RedisConfig {
+        let servers = match (self.sentinels, self.nodes) {
+            (Some(urls), _) => RedisServers::Sentinels {
+                urls,
+                service: self.service_name.unwrap_or_default(),
+                is_tls: self.master_tls.unwrap_or_default(),
+            },
+            (None, Some(urls)) => RedisServers::Cluster { urls, is_sharded: self.sharded.unwrap_or_default() },
+            (None, None) => RedisServers::One,
+        };
         RedisConfig {
+            servers,
             prefix: self.prefix.unwrap_or_default(),
             origin: self.origin,
             client_name: self.client_name,

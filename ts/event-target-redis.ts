@@ -4,7 +4,8 @@
 import type { BackplaneTarget } from './backplane.js';
 import { redisTarget } from './native.js';
 import { makeSpoke } from './native-spoke.js';
-import { checkRedisOptions, type RedisEventTargetOptions, readDestination, readRedis } from './redis-options.js';
+import { checkRedisOptions, type RedisEventTargetOptions, readRedis } from './redis-options.js';
+import { readDestination } from './redis-servers.js';
 import { RedisTarget } from './redis-target.js';
 import type { AnyEvent, NativeTarget, TypedEvent } from './types.js';
 
@@ -13,7 +14,8 @@ export type { ClientTlsOptions } from './client-tls.js';
 export type { Limits, QueueOptions } from './limits.js';
 export type { OrAsked } from './native-spoke.js';
 export type { Pem } from './pem.js';
-export type { RedisBackplaneOptions, RedisEventTargetOptions } from './redis-options.js';
+export type { RedisBackplaneOptions, RedisCommonOptions, RedisEventTargetOptions } from './redis-options.js';
+export type { RedisAtNodes, RedisAtSentinels, RedisAtUrl, RedisLogin, RedisServer } from './redis-servers.js';
 export type { ReconnectOptions } from './spoke-options.js';
 
 /** A target at a Redis; given to hubs as their `backplane`, it joins them. */
@@ -21,7 +23,7 @@ export interface RedisEventTarget<TEvent extends TypedEvent = AnyEvent> extends 
 
 /**
  * Makes a target whose events travel through a Redis: whatever one dispatches reaches the listeners of all, its own among them. It
- * connects in the background and again whenever a connection is lost.
+ * connects in the background and again whenever a connection is lost. Besides `url` there are `{ sentinels, serviceName }` and `{ nodes }`.
  *
  * ```js
  * const events = createRedisEventTarget({ url: 'redis://127.0.0.1:6379', prefix: 'app:' });

@@ -9,6 +9,7 @@ import { NativeHub, redisBackplane } from './native.js';
 import { boolean, callback, given, invalidOption, nonNegativeInteger, positiveInteger } from './options.js';
 import type { NativeBackplane, NativeHubOptions } from './port.js';
 import { type RedisBackplaneOptions, readRedisBackplane } from './redis-options.js';
+import { namesServers } from './redis-servers.js';
 import { askedBackplane } from './redis-target.js';
 import type { AnyEvent, TypedEvent } from './types.js';
 
@@ -78,7 +79,7 @@ export function makeHub<TEvent extends TypedEvent>(
 
 /** True for the options of a Redis; what is no backplane at all is not. */
 function isRedis(backplane: BackplaneTarget | RedisBackplaneOptions | undefined): backplane is RedisBackplaneOptions {
-  return typeof backplane === 'object' && backplane !== null && 'url' in backplane && !(joins in backplane);
+  return typeof backplane === 'object' && backplane !== null && namesServers(backplane) && !(joins in backplane);
 }
 
 function readAnyBackplane(backplane: HubOptions['backplane']): NativeBackplane | undefined {

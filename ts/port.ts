@@ -304,6 +304,14 @@ export interface NativeRedisOptions {
   readonly origin?: string;
   readonly clientName?: string;
   readonly tls?: NativeTlsClient;
+  /** URLs of Sentinels; without them and without `nodes`: the server at the URL of the spoke. */
+  readonly sentinels?: readonly string[];
+  readonly serviceName?: string;
+  /** The master that Sentinels name speaks TLS. */
+  readonly masterTls?: boolean;
+  /** URLs of nodes of a cluster. */
+  readonly nodes?: readonly string[];
+  readonly sharded?: boolean;
 }
 
 export interface NativeSpokeOptions extends NativeLimits {

@@ -116,6 +116,16 @@ export const columns = [
     capabilities: { ...transport, echo: 'both' },
   },
   {
+    title: 'Redis Sentinel, Redis Cluster',
+    what: 'two targets at a master that three Sentinels watch; two in a cluster of three nodes, with classic channels, and with sharded ones that share a slot',
+    suites: [
+      'two targets at a master that Sentinels watch',
+      'two targets in a Redis Cluster',
+      'two targets in a Redis Cluster, sharded, in one slot',
+    ],
+    capabilities: { ...transport, echo: true },
+  },
+  {
     title: 'two hubs, one Redis',
     what: 'two spokes, each at a relaying hub of its own, both ways; the two hubs, which a Redis joins',
     suites: ['spokes of two hubs that Redis joins', 'two hubs that Redis joins'],

@@ -37,9 +37,27 @@ test('other URLs, wrong values and unknown names are refused, and passwords not 
   refused({ url: 'redis://h', limits: { maxMalformed: 1 } }, /limits has no "maxMalformed"/);
 });
 
-test('several servers are not supported yet', () => {
-  refused({ nodes: [] }, /^nodes is not supported yet; give the url of one server$/);
-  refused({ sentinels: [], name: 'x' }, /^sentinels is not supported yet/);
+test('what names several servers is checked', () => {
+  refused({ nodes: [] }, /^nodes must be a list of at least one server, got an array$/);
+  refused({ nodes: 'redis://h' }, /^nodes must be a list/);
+  refused(
+    { nodes: ['redis://h', 'http://me:secret@h'] },
+    /^nodes\[1\] must be a redis: or rediss: URL, or \{ host, port \}$/,
+  );
+  refused({ nodes: ['unix:///run/redis.sock'] }, /^nodes\[0\] must be a redis: or rediss: URL/);
+  refused({ nodes: [{ host: 'h', port: 0 }] }, /^nodes\[0\]\.port must be a positive integer up to 65535, got 0$/);
+  refused({ nodes: [{ port: 1 }] }, /^nodes\[0\] must be/);
+  refused({ nodes: [{ host: 'h', user: 'x' }] }, /^nodes\[0\] has no "user"/);
+  refused({ nodes: ['redis://h', 'rediss://h'] }, /^nodes must all be redis: or all be rediss: URLs$/);
+  refused({ nodes: ['redis://h'], sharded: 1 }, /^sharded must be a boolean, got 1$/);
+  refused({ sentinels: ['redis://h'] }, /^serviceName must be the name of the master/);
+  refused(
+    { sentinels: ['redis://h'], serviceName: 's', sentinelPassword: '' },
+    /^sentinelPassword must be a non-empty string/,
+  );
+  refused({ sentinels: ['redis://h'], serviceName: 's', url: 'redis://h' }, /^url and sentinels exclude each other$/);
+  refused({ url: 'redis://h', sharded: true }, /^sharded goes with nodes$/);
+  refused({ nodes: ['redis://h'], serviceName: 's' }, /^serviceName goes with sentinels$/);
 });
 
 test('a URL of a server that cannot be is the end at once', async () => {

@@ -2,7 +2,7 @@
 // Nothing is installed here: where there is no server the caller is told what to install.
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,24 +20,54 @@ export const withoutRedis =
     ? false
     : 'no redis-server: install it (Debian, Ubuntu: "apt-get install redis-server"), or name one in REDIS_SERVER';
 
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+const given = new Set();
+
+/** A port that nobody has: below those that the system takes for connections, so that none of them takes it meanwhile. */
+export async function freePort() {
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 22_000);
+    if (given.has(port)) continue;
+    given.add(port);
+    const server = createServer().listen(port, '127.0.0.1');
+    // An error of the server rejects.
+    const isFree = await once(server, 'listening').then(
+      () => true,
+      () => false,
+    );
+    await new Promise((resolve) => server.close(resolve));
+    if (isFree) return port;
+  }
 }
 
 /** A server of one test: what stops it is registered there. `restart` keeps port and arguments. */
-export async function startRedis(t, ...settings) {
+export function startRedis(t, ...settings) {
+  return launch(t, ({ socket, folder }) => [
+    ...['--unixsocket', socket, '--dir', folder],
+    ...['--save', '', '--appendonly', 'no', '--enable-debug-command', 'yes', ...settings],
+  ]);
+}
+
+/** A Sentinel that watches this master. */
+export function startSentinel(t, name, master, quorum, ...lines) {
+  return launch(t, ({ folder }) => {
+    const file = join(folder, 'sentinel.conf');
+    const own = [
+      `dir ${folder}`,
+      'sentinel resolve-hostnames no',
+      `sentinel monitor ${name} 127.0.0.1 ${master} ${quorum}`,
+    ];
+    writeFileSync(file, [...own, ...lines, ''].join('\n'));
+    return [file, '--sentinel'];
+  });
+}
+
+async function launch(t, settingsOf) {
   if (program === undefined) throw new Error('CI needs redis-server: scripts/provision installs it');
   const folder = mkdtempSync(join(tmpdir(), 'redis-'));
   const port = await freePort();
   const socket = join(folder, 'redis.sock');
-  const server = new Server(port, socket, [
-    ...['--port', String(port), '--bind', '127.0.0.1', '--unixsocket', socket, '--dir', folder],
-    ...['--save', '', '--appendonly', 'no', '--enable-debug-command', 'yes', ...settings],
-  ]);
+  const settings = [...settingsOf({ socket, folder }), '--port', String(port), '--bind', '127.0.0.1'];
+  const server = new Server(port, socket, settings);
   t.after(async () => {
     await server.stop();
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
@@ -72,7 +102,7 @@ class Server {
     await new Promise((resolve, reject) => {
       child.stdout.on('data', (chunk) => {
         log = (log + chunk).slice(-4000);
-        if (/ready to accept connections/i.test(log)) resolve();
+        if (/ready to accept connections|Sentinel ID is/i.test(log)) resolve();
       });
       child.once('error', reject);
       child.once('exit', (code) => reject(new Error(`redis-server ended with ${code}: ${log}`)));

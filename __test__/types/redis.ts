@@ -34,7 +34,18 @@ createRedisEventTarget({ url: 'redis://h', peer: 'plain' });
 // @ts-expect-error: no connection ends for malformed messages
 createRedisEventTarget({ url: 'redis://h', limits: { maxMalformed: 1 } });
 
+createRedisEventTarget({
+  sentinels: [{ host: 'h' }, 'redis://h'],
+  serviceName: 's',
+  sentinelPassword: async () => 'x',
+  tls: {},
+});
+createRedisEventTarget({ nodes: [new URL('redis://h')], sharded: true, username: 'me', password: () => 'x' });
+// @ts-expect-error: whose master it is must be said
+createRedisEventTarget({ sentinels: ['redis://h'] });
+
 createHub({ backplane: target });
+createHub({ backplane: { nodes: ['redis://h'], sharded: true, prefix: 'app:' } });
 createHub({ backplane: { url: 'redis://h', prefix: 'app:', reconnect: { minDelayMs: 1 } } });
 // @ts-expect-error: a hub hears itself or not by its own option
 createHub({ backplane: { url: 'redis://h', echo: true } });

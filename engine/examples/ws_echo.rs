@@ -109,8 +109,8 @@ fn answer(framing: Framing, item: Item<'_>, out: &mut Vec<u8>) -> Option<CloseCo
     match item {
         Item::Text(text) => write_frame(out, TEXT, text.as_bytes(), None),
         Item::Binary(bytes) => write_frame(out, BINARY, bytes, None),
-        // No framing gives it.
-        Item::Malformed(_) => {}
+        // No framing gives them.
+        Item::Malformed(_) | Item::Interrupted(_) => {}
         Item::Ping(data) => {
             framing.write_pong(out, data, [0; 4]);
         }

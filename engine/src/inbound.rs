@@ -5,7 +5,7 @@ use crate::mailbox::Batch;
 use crate::model::{CloseCode, CloseReason, EventSpan, Limits, is_reserved};
 use crate::wire::control::{self, Control};
 use crate::wire::envelope;
-use crate::wire::frame::Item;
+use crate::wire::frame::{Interruption, Item};
 use std::task::{Context, Poll};
 
 /// One thing that a peer sent.
@@ -25,8 +25,18 @@ pub(crate) enum Inbound {
     Pong(Box<[u8]>),
     /// The peer ends the link.
     Closing(CloseReason),
+    /// A link that goes on does not hear these topics until it says that they are subscribed.
+    Interrupted(Interrupted),
     /// Nothing more comes; the reason is the peer's, or ours for closing the link.
     Ended(Ending),
+}
+
+/// As [`crate::wire::frame::Interruption`].
+#[derive(Debug)]
+pub(crate) struct Interrupted {
+    pub(crate) topics: Vec<Box<str>>,
+    pub(crate) from_ms: u64,
+    pub(crate) is_unproven: bool,
 }
 
 /// How reading ended.
@@ -45,6 +55,9 @@ impl Inbound {
             Self::Control(control) => control.owned_bytes(),
             Self::Malformed(what) => what.len(),
             Self::Ping(data) | Self::Pong(data) => data.len(),
+            Self::Interrupted(Interrupted { topics, .. }) => {
+                topics.iter().map(|topic| topic.len() + size_of::<Box<str>>()).sum()
+            }
             Self::Event(_) | Self::IgnoredControl | Self::Closing(_) | Self::Ended(_) => 0,
         }
     }
@@ -97,6 +110,9 @@ fn accept(item: Item<'_>, limits: &Limits, text: &mut String) -> Inbound {
         Item::Ping(data) => Inbound::Ping(data.into()),
         Item::Pong(data) => Inbound::Pong(data.into()),
         Item::Close(code, reason) => Inbound::Closing(CloseReason::new(code, reason)),
+        Item::Interrupted(Interruption { topics, from_ms, is_unproven }) => {
+            Inbound::Interrupted(Interrupted { topics: topics.to_vec(), from_ms, is_unproven })
+        }
     }
 }
 

@@ -24,6 +24,7 @@ fn owned(item: Item<'_>) -> Got {
         Item::Text(text) => Got::Text(text.into()),
         Item::Binary(bytes) => Got::Binary(bytes.into()),
         Item::Malformed(what) => unreachable!("no framing says {what}"),
+        Item::Interrupted(what) => unreachable!("no framing says {what:?}"),
         Item::Ping(data) => Got::Ping(data.into()),
         Item::Pong(data) => Got::Pong(data.into()),
         Item::Close(code, reason) => Got::Close(code.0, reason.into()),

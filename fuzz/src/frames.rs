@@ -34,6 +34,7 @@ impl From<Item<'_>> for Got {
             Item::Text(text) => Self::Text(text.into()),
             Item::Binary(bytes) => Self::Binary(bytes.into()),
             Item::Malformed(what) => unreachable!("no framing says {what}"),
+            Item::Interrupted(what) => unreachable!("no framing says {what:?}"),
             Item::Ping(data) => Self::Ping(data.into()),
             Item::Pong(data) => Self::Pong(data.into()),
             Item::Close(code, reason) => Self::Close(code.0, reason.into()),

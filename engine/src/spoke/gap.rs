@@ -16,8 +16,10 @@ pub(super) struct OpenGap {
     cause: GapCause,
     direction: Direction,
     from_ms: u64,
-    topics: Vec<Box<str>>,
+    topics: HashSet<Box<str>>,
     missing: HashSet<Box<str>>,
+    /// The link goes on for all other topics: their events do not wait.
+    is_partial: bool,
     detained: String,
     spans: Vec<EventSpan>,
     /// Events of links that came and went meanwhile: delivered behind the gap, they would hide the hole that followed them.
@@ -33,32 +35,60 @@ impl OpenGap {
             (false, true) => Direction::Both,
             (false, false) => Direction::In,
         };
-        let missing = topics.iter().cloned().collect();
+        let topics: HashSet<_> = topics.into_iter().collect();
         Some(Self {
             cause,
             direction,
             from_ms,
+            missing: topics.clone(),
             topics,
-            missing,
+            is_partial: false,
             detained: String::new(),
             spans: Vec::new(),
             dropped: 0,
         })
     }
 
+    /// A link that goes on has lost some topics.
+    pub(super) fn begin_partial(from_ms: u64, topics: Vec<Box<str>>, is_out: bool) -> Option<Self> {
+        let gap = Self::begin(GapCause::ConnectionLost, from_ms, topics, is_out)?;
+        Some(Self { is_partial: true, ..gap })
+    }
+
     /// The link was lost again before the gap was over: what had become active meanwhile is missing too.
     pub(super) fn prolong(&mut self, active: Vec<Box<str>>, is_out: bool) {
-        let new: Vec<_> = active.into_iter().filter(|topic| !self.topics.contains(topic)).collect();
-        self.topics.extend(new);
+        self.is_partial = false;
+        self.add(active, is_out);
+        self.missing = self.topics.clone();
+        self.dropped += self.spans.len() as u64;
+        self.detained = String::new();
+        self.spans = Vec::new();
+    }
+
+    /// A link that goes on has lost more topics before the gap was over.
+    pub(super) fn widen(&mut self, from_ms: u64, topics: Vec<Box<str>>, is_out: bool) {
+        self.from_ms = self.from_ms.min(from_ms);
+        let lost: HashSet<_> = topics.iter().cloned().collect();
+        let spans = std::mem::take(&mut self.spans);
+        let before = spans.len();
+        self.spans = spans.into_iter().filter(|span| !lost.contains(span.topic(&self.detained))).collect();
+        self.dropped += (before - self.spans.len()) as u64;
+        self.add(topics, is_out);
+        self.missing.extend(lost);
+    }
+
+    fn add(&mut self, topics: Vec<Box<str>>, is_out: bool) {
+        self.topics.extend(topics);
         self.direction = match (self.topics.is_empty(), is_out || self.direction != Direction::In) {
             (true, _) => Direction::Out,
             (false, true) => Direction::Both,
             (false, false) => Direction::In,
         };
-        self.missing = self.topics.iter().cloned().collect();
-        self.dropped += self.spans.len() as u64;
-        self.detained = String::new();
-        self.spans = Vec::new();
+    }
+
+    /// True for topics whose events wait until the gap was told.
+    pub(super) fn is_about(&self, topic: &str) -> bool {
+        !self.is_partial || self.topics.contains(topic)
     }
 
     /// A topic is active again, or not wanted any more.
@@ -69,7 +99,7 @@ impl OpenGap {
     /// A topic has lost its last listener.
     pub(super) fn drop_topic(&mut self, topic: &str) {
         self.missing.remove(topic);
-        self.topics.retain(|kept| **kept != *topic);
+        self.topics.remove(topic);
     }
 
     /// True when every topic is active again, or when no more can be kept waiting.
@@ -82,9 +112,16 @@ impl OpenGap {
         self.spans.push(EventSpan::write(&mut self.detained, type_, id, payload));
     }
 
+    /// Topics that are not active although no more can be kept waiting: a gap of theirs follows.
+    pub(super) fn take_missing(&mut self) -> Vec<Box<str>> {
+        std::mem::take(&mut self.missing).into_iter().collect()
+    }
+
     /// The gap as it is told, and what came behind it.
     pub(super) fn end(self, to_ms: u64) -> (Gap, String, Vec<EventSpan>) {
         let Self { cause, direction, from_ms, topics, detained, spans, dropped, .. } = self;
+        let mut topics: Vec<_> = topics.into_iter().collect();
+        topics.sort_unstable();
         (Gap { cause, direction, from_ms, to_ms, topics, dropped }, detained, spans)
     }
 }
@@ -112,6 +149,23 @@ mod tests {
         let cause = GapCause::ConnectionLost;
         assert_eq!(gap, Gap { cause, direction: Direction::Both, from_ms: 5, to_ms: 9, topics, dropped: 1 });
         assert_eq!(spans.iter().map(|span| span.payload(&text)).collect::<Vec<_>>(), ["2"]);
+    }
+
+    #[test]
+    fn a_partial_gap_keeps_the_events_of_its_own_topics_alone_and_grows_with_what_is_lost_besides() {
+        let mut gap = OpenGap::begin_partial(5, vec!["a:".into()], false).expect("topics");
+        assert!(gap.is_about("a:") && !gap.is_about("b:"));
+        gap.settle("a:");
+        gap.detain("a", "", "1");
+        gap.widen(4, vec!["b:".into()], true);
+        gap.detain("b", "", "2");
+        assert!(!gap.is_over() && gap.is_about("b:"));
+        gap.widen(9, vec!["b:".into()], false);
+        gap.settle("b:");
+        assert!(gap.is_over());
+        let (gap, text, spans) = gap.end(9);
+        assert_eq!((gap.from_ms, gap.direction, gap.dropped), (4, Direction::Both, 1));
+        assert_eq!(spans.iter().map(|span| span.payload(&text)).collect::<Vec<_>>(), ["1"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 mod hearing;
 mod saying;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::future::poll_fn;
 use std::io::IoSlice;
 use std::pin::Pin;
@@ -102,8 +102,8 @@ pub(super) struct Session<'a> {
     proven: u64,
     /// Topics asked for and not answered, each with the events sent before it; in that order.
     asked: VecDeque<(u64, u64)>,
-    /// The number of the last topic that a bus must answer for before the link is admitted.
-    greeted: u64,
+    /// The numbers of the topics that a bus must still answer for before the link is admitted.
+    greeting: HashSet<u64>,
     /// Flushes that wait until a bus has answered so many events.
     flushes: VecDeque<(u64, u32)>,
     hub_answers_pings: bool,
@@ -153,7 +153,7 @@ impl<'a> Session<'a> {
             sent: 0,
             proven: 0,
             asked: VecDeque::new(),
-            greeted: 0,
+            greeting: HashSet::new(),
             flushes: VecDeque::new(),
             hub_answers_pings: false,
             last_ping: now,
@@ -190,12 +190,12 @@ impl<'a> Session<'a> {
             self.admit();
         }
         for topic in self.spoke.subscriptions.wanted() {
-            self.subscribe(&topic);
+            let n = self.subscribe(&topic);
+            if self.is_bus() {
+                self.greeting.insert(n);
+            }
         }
-        if self.is_bus() {
-            self.greeted = self.asked.back().map_or(0, |(n, _)| *n);
-            self.admit_if_greeted();
-        }
+        self.admit_if_greeted();
     }
 
     fn is_bus(&self) -> bool {
@@ -209,7 +209,7 @@ impl<'a> Session<'a> {
 
     /// A bus has answered for every topic that the link began with.
     fn admit_if_greeted(&mut self) {
-        if self.is_bus() && self.asked.front().is_none_or(|(n, _)| *n > self.greeted) {
+        if self.is_bus() && self.greeting.is_empty() {
             self.admit();
         }
     }

@@ -128,6 +128,14 @@ impl Subscriptions {
         Some(self.answer(topic, &Err(failure.clone())))
     }
 
+    /// The link does not hear an active topic any more and subscribes it again by itself, under the number that is returned.
+    pub(super) fn interrupted(&mut self, topic: &str) -> Option<u64> {
+        let stage = self.topics.get_mut(topic)?;
+        let Stage::Active { n, .. } = *stage else { return None };
+        *stage = Stage::Sent(n);
+        Some(n)
+    }
+
     /// Everything encoded so far was written to a plain hub: its topics are as active as can be known.
     pub(super) fn written_to_plain(&mut self) -> (Vec<Box<str>>, Vec<Notice>) {
         let (mut active, mut notices) = (Vec::new(), Vec::new());

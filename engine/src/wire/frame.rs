@@ -104,6 +104,20 @@ pub enum Item<'a> {
     Pong(&'a [u8]),
     /// The peer ends the link.
     Close(CloseCode, &'a str),
+    /// A link to several servers has lost one of them and goes on: what follows is missing until the link says of each topic that it is
+    /// subscribed. No framing says it.
+    Interrupted(Interruption<'a>),
+}
+
+/// What a link that goes on does not hear for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interruption<'a> {
+    /// The topics that were subscribed.
+    pub topics: &'a [Box<str>],
+    /// Until when everything was surely heard, in milliseconds since 1970.
+    pub from_ms: u64,
+    /// Events were sent of which it is not known whether they arrived.
+    pub is_unproven: bool,
 }
 
 /// A frame that ends the link.

@@ -20,7 +20,8 @@ impl HubActor {
     pub(super) fn inbound(&mut self, key: ConnKey, inbound: &Inbound) {
         let Some(slot) = self.slot(key) else { return };
         match inbound {
-            Inbound::Event(_) | Inbound::Pong(_) => {}
+            // Links to hubs are to one peer each.
+            Inbound::Event(_) | Inbound::Pong(_) | Inbound::Interrupted(_) => {}
             Inbound::Control(control) => self.control(slot, key, control),
             Inbound::IgnoredControl => count(&self.shared.counters.ignored_controls, 1),
             Inbound::Malformed(what) => self.malformed(slot, what),

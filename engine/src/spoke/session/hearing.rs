@@ -11,9 +11,10 @@ use tracing::{info, warn};
 
 use super::{Phase, Session, now_ms};
 use crate::delivery::{Direction, Failure, Gap, GapCause, Notice};
-use crate::inbound::Inbound;
+use crate::inbound::{Inbound, Interrupted};
 use crate::meter::COMPLAINT_INTERVAL;
 use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan};
+use crate::spoke::gap::OpenGap;
 use crate::spoke::{PeerKind, count};
 use crate::trace;
 use crate::wire::control::{self, Control};
@@ -47,6 +48,7 @@ impl Session<'_> {
             }),
             Inbound::Pong(data) => self.on_pong(&data),
             Inbound::Closing(reason) => self.on_closing(reason),
+            Inbound::Interrupted(interrupted) => self.on_interrupted(interrupted),
             Inbound::Ended(ending) => {
                 let kind = if ending.is_violation { ErrorKind::Protocol } else { ErrorKind::ConnectionLost };
                 if ending.is_violation {
@@ -69,11 +71,31 @@ impl Session<'_> {
         if !self.spoke.subscriptions.is_wanted(span.topic(text)) {
             return count(&self.spoke.shared.counters.unwanted, 1);
         }
-        if let Some(gap) = &mut self.spoke.gap {
+        if let Some(gap) = self.spoke.gap.as_mut().filter(|gap| gap.is_about(span.topic(text))) {
             gap.detain(span.type_(text), span.id(text), span.payload(text));
             return self.end_gap_if_over();
         }
         self.deliver(&span, text);
+    }
+
+    /// The link goes on without some topics, which it subscribes again by itself: a gap of theirs alone.
+    fn on_interrupted(&mut self, Interrupted { topics, from_ms, is_unproven }: Interrupted) {
+        let mut lost = Vec::new();
+        for topic in topics {
+            if let Some(n) = self.spoke.subscriptions.interrupted(&topic) {
+                if !self.is_admitted {
+                    self.greeting.insert(n);
+                }
+                lost.push(topic);
+            }
+        }
+        match &mut self.spoke.gap {
+            Some(gap) => gap.widen(from_ms, lost, is_unproven),
+            // Before the first link was admitted there is nothing to miss.
+            None if !self.is_admitted => {}
+            None => self.spoke.gap = OpenGap::begin_partial(from_ms, lost, is_unproven),
+        }
+        self.end_gap_if_over();
     }
 
     pub(super) fn deliver(&self, span: &EventSpan, text: &str) {
@@ -144,6 +166,7 @@ impl Session<'_> {
     /// The hub has received what was sent before it was asked for a topic that it answers now.
     pub(super) fn prove_answered(&mut self, n: Option<u64>) {
         let Some(n) = n else { return };
+        self.greeting.remove(&n);
         while let Some(&(_, sent)) = self.asked.front().filter(|(asked, _)| *asked <= n) {
             self.asked.pop_front();
             self.prove(sent);
@@ -287,10 +310,15 @@ impl Session<'_> {
         if !self.is_admitted {
             return;
         }
-        let Some(gap) = self.spoke.gap.take_if(|gap| gap.is_over()) else {
+        let Some(mut gap) = self.spoke.gap.take_if(|gap| gap.is_over()) else {
             return;
         };
-        let (gap, text, spans) = gap.end(now_ms());
+        let now = now_ms();
+        let missing = gap.take_missing();
+        if !missing.is_empty() {
+            self.spoke.gap = OpenGap::begin_partial(now, missing, false);
+        }
+        let (gap, text, spans) = gap.end(now);
         count(&self.spoke.shared.counters.gaps, 1);
         count(&self.spoke.shared.counters.dropped, gap.dropped);
         warn!(target: trace::SPOKE, cause = ?gap.cause, direction = ?gap.direction, topics = gap.topics.len(), "gap");

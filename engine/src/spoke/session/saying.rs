@@ -80,14 +80,15 @@ impl Session<'_> {
         count(&self.spoke.shared.counters.sent, 1);
     }
 
-    pub(super) fn subscribe(&mut self, topic: &str) {
+    /// Returns the number under which it is asked for.
+    pub(super) fn subscribe(&mut self, topic: &str) -> u64 {
         let n = self.spoke.subscriptions.send(topic, self.phase == Phase::Native);
-        if self.phase != Phase::Plain {
-            // What a bus answers about a topic proves nothing of events: those are answered one by one.
-            let proven = if self.is_bus() { 0 } else { self.sent };
-            self.asked.push_back((n, proven));
+        // What a bus answers about a topic proves nothing of events: those are answered one by one.
+        if self.phase != Phase::Plain && !self.is_bus() {
+            self.asked.push_back((n, self.sent));
         }
         self.say(|text| control::write_subscribe(text, topic, Some(n)));
+        n
     }
 
     /// Answers a ping of either kind. Answers are counted: a hub that asks and does not read must not fill our memory.

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use super::slots::slot_of;
 use crate::wire::envelope;
 
 const ORIGIN_KEY: &[u8] = b",\"_o\":\"";
@@ -46,13 +47,19 @@ impl Dialect {
         message.len() - origin.map_or(0, |at| tail.len() - at - 1)
     }
 
-    /// Appends a PUBLISH of an envelope.
-    pub(super) fn write_publish(&self, out: &mut Vec<u8>, topic: &str, message: &str) {
+    /// Appends a PUBLISH, or a SPUBLISH, of an envelope.
+    pub(super) fn write_publish(&self, out: &mut Vec<u8>, command: &str, topic: &str, message: &str) {
         let ending = self.ending.as_deref().unwrap_or("}");
         let message = &message[..message.len() - 1];
-        out.extend_from_slice(b"*3\r\n$7\r\nPUBLISH\r\n");
+        out.extend_from_slice(b"*3\r\n");
+        write_bulk(out, &[command]);
         write_bulk(out, &[&self.prefix, topic]);
         write_bulk(out, &[message, ending]);
+    }
+
+    /// The slot of a topic's channel.
+    pub(super) fn slot(&self, topic: &str) -> u16 {
+        slot_of(&[self.prefix.as_bytes(), topic.as_bytes()].concat())
     }
 
     /// Appends a command about one channel.
@@ -115,12 +122,12 @@ mod tests {
     fn a_publication_carries_prefix_and_origin() {
         let mut out = Vec::new();
         let message = r#"{"type":"a","id":"","payload":1}"#;
-        Dialect::new("p:", None).write_publish(&mut out, "a:", message);
+        Dialect::new("p:", None).write_publish(&mut out, "PUBLISH", "a:", message);
         let plain = "*3\r\n$7\r\nPUBLISH\r\n$4\r\np:a:\r\n$32\r\n{\"type\":\"a\",\"id\":\"\",\"payload\":1}\r\n";
         assert_eq!(String::from_utf8_lossy(&out), plain);
         out.clear();
         let own = Dialect::new("", Some("me"));
-        own.write_publish(&mut out, "a:", message);
+        own.write_publish(&mut out, "PUBLISH", "a:", message);
         let tagged = "$42\r\n{\"type\":\"a\",\"id\":\"\",\"payload\":1,\"_o\":\"me\"}\r\n";
         assert!(String::from_utf8_lossy(&out).ends_with(tagged), "{}", String::from_utf8_lossy(&out));
         assert_eq!(Dialect::envelope_len(&out[out.len() - 44..out.len() - 2]), message.len());

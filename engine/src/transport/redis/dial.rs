@@ -1,16 +1,19 @@
-//! Opens the two connections of a link and says who we are. Does not retry.
+//! Opens connections and says who we are, and makes links of them. Does not retry.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use super::address::{Address, Place};
+use super::address::{Address, Login, Place};
+use super::answer::{Answer, Command, Unanswered, ask, command};
 use super::channel::Dialect;
+use super::cluster;
 use super::link::{Reader, Wire, Writer};
-use super::reply::{Replies, Scalar};
-use crate::link::{BoxFuture, Connect, ConnectError, Destination, Link, Peer};
+use super::sentinel;
+use crate::link::{BoxFuture, Connect, ConnectError, Destination, Link, LinkRead, LinkWrite, Peer};
 use crate::model::{Error, ErrorKind, Limits};
 use crate::trace;
 use crate::transport::tls::{ClientTls, is_certificate_error};
@@ -21,9 +24,33 @@ pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 
+/// Which servers there are.
+#[derive(Debug, Clone, Default)]
+pub enum RedisServers {
+    /// One, at the URL of the destination.
+    #[default]
+    One,
+    /// A master and its replicas, watched by Sentinels at these URLs.
+    Sentinels {
+        urls: Vec<String>,
+        /// The name under which they watch the master.
+        service: String,
+        /// Whether the master speaks TLS.
+        is_tls: bool,
+    },
+    /// The nodes of a cluster, of which these URLs name some.
+    Cluster {
+        urls: Vec<String>,
+        /// Sharded channels: each goes through the node that owns its slot alone.
+        is_sharded: bool,
+    },
+}
+
 /// How to connect and how events lie there.
 #[derive(Debug, Clone, Default)]
 pub struct RedisConfig {
+    /// Which servers there are.
+    pub servers: RedisServers,
     /// Stands before every topic; channel = prefix + topic.
     pub prefix: String,
     /// Travels as the key `_o` of every envelope that is published; messages that carry it are not heard. Without one the publisher hears
@@ -37,25 +64,34 @@ pub struct RedisConfig {
     pub limits: Limits,
 }
 
-/// Makes links to a Redis. The URL of a destination is `redis:`, `rediss:` or `unix:`; header lines `username` and `password` stand above
-/// what it says.
+/// Makes links to a Redis. The URL of a destination is `redis:`, `rediss:` or `unix:`; it says nothing where the servers are several. Header
+/// lines `username` and `password` stand above what a URL says, for Sentinels `sentinelUsername` and `sentinelPassword`.
 #[derive(Debug, Clone)]
 pub struct RedisConnector {
     config: Arc<RedisConfig>,
+    memory: Arc<Memory>,
+}
+
+/// What attempts know of those before them.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Which of several URLs is asked first: the next one, once one has failed.
+    first: AtomicUsize,
+    last: cluster::Last,
 }
 
 impl RedisConnector {
     /// A connector for any number of attempts.
     #[must_use]
     pub fn new(config: RedisConfig) -> Self {
-        Self { config: Arc::new(config) }
+        Self { config: Arc::new(config), memory: Arc::default() }
     }
 }
 
 impl Connect for RedisConnector {
     fn connect(&self, to: Destination) -> BoxFuture<Result<Link, ConnectError>> {
-        let config = Arc::clone(&self.config);
-        Box::pin(async move { dial(&config, &to).await })
+        let (config, memory) = (Arc::clone(&self.config), Arc::clone(&self.memory));
+        Box::pin(async move { dial(&config, &memory, &to).await })
     }
 
     fn marking(&self, origin: &str) -> Option<Arc<dyn Connect>> {
@@ -63,29 +99,66 @@ impl Connect for RedisConnector {
     }
 }
 
-async fn dial(config: &RedisConfig, to: &Destination) -> Result<Link, ConnectError> {
-    let address = Address::of(to).map_err(terminal)?;
-    debug!(target: trace::REDIS, place = %address.place, "dialing");
-    let (publishing, subscribing) = tokio::try_join!(open(config, &address), open(config, &address))?;
+async fn dial(config: &Arc<RedisConfig>, memory: &Memory, to: &Destination) -> Result<Link, ConnectError> {
+    let Memory { first, last } = memory;
+    match &config.servers {
+        RedisServers::One => {
+            let address = Address::of(to).map_err(terminal)?;
+            debug!(target: trace::REDIS, place = %address.place, "dialing");
+            pair_at(config, &address.place, &address.login, &[]).await
+        }
+        RedisServers::Sentinels { urls, service, is_tls } => {
+            let (place, login) = sentinel::find(config, urls, service, *is_tls, first, to).await?;
+            pair_at(config, &place, &login, &[command(&["ROLE"])]).await.inspect_err(|_| ask_another(first))
+        }
+        RedisServers::Cluster { urls, is_sharded } => cluster::dial(config, urls, *is_sharded, (first, last), to).await,
+    }
+}
+
+/// What failed at one server is asked of the next one.
+pub(super) fn ask_another(first: &AtomicUsize) {
+    first.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+}
+
+/// A link to one server. `questions` are asked on both connections; it must be a master if it is asked for its role.
+pub(super) async fn pair_at(
+    config: &RedisConfig,
+    place: &Place,
+    login: &Login,
+    questions: &[Command],
+) -> Result<Link, ConnectError> {
+    let (publishing, subscribing) =
+        tokio::try_join!(open(config, place, login, questions), open(config, place, login, questions))?;
+    for (_, answers) in [&publishing, &subscribing] {
+        answers.iter().try_for_each(|answer| sentinel::check_role(place, answer))?;
+    }
     let dialect = Dialect::new(&config.prefix, config.origin.as_deref());
-    let wire = Wire::new(dialect, publishing, subscribing, &config.limits);
-    // The URL is not repeated: it may hold a password.
-    let peer = Peer { transport: "redis", ..Peer::default() };
-    Ok(Link {
-        reader: Box::new(Reader::new(Arc::clone(&wire))),
-        writer: Box::new(Writer::new(wire)),
+    let wire = Wire::new(dialect, publishing.0, subscribing.0, &config.limits);
+    Ok(link_of(Reader::new(Arc::clone(&wire)), Writer::new(wire)))
+}
+
+pub(super) fn link_of(reader: impl LinkRead + 'static, writer: impl LinkWrite + 'static) -> Link {
+    Link {
+        reader: Box::new(reader),
+        writer: Box::new(writer),
         framing: Framing::Length,
         is_native: None,
         features: &[],
-        peer,
-    })
+        // The URL is not repeated: it may hold a password.
+        peer: Peer { transport: "redis", ..Peer::default() },
+    }
 }
 
-/// One connection on which everything has been said that must come first.
-async fn open(config: &RedisConfig, address: &Address) -> Result<Box<dyn Socket>, ConnectError> {
-    let mut socket = connect(config, &address.place).await?;
-    introduce(&mut *socket, config, address).await?;
-    Ok(socket)
+/// One connection on which everything has been said that must come first, and what it answered to the questions.
+pub(super) async fn open(
+    config: &RedisConfig,
+    place: &Place,
+    login: &Login,
+    questions: &[Command],
+) -> Result<(Box<dyn Socket>, Vec<Answer>), ConnectError> {
+    let mut socket = connect(config, place).await?;
+    let answers = introduce(&mut *socket, config, place, login, questions).await?;
+    Ok((socket, answers))
 }
 
 async fn connect(config: &RedisConfig, place: &Place) -> Result<Box<dyn Socket>, ConnectError> {
@@ -119,80 +192,83 @@ async fn secure(config: &RedisConfig, host: &str, stream: TcpStream) -> Result<B
 }
 
 /// The commands of a fresh connection, the last of which shows that Redis is there and lets us in.
-fn greeting(config: &RedisConfig, address: &Address) -> Vec<Vec<Vec<u8>>> {
-    let word = |text: &str| text.as_bytes().to_vec();
+fn greeting(config: &RedisConfig, login: &Login) -> Vec<Command> {
     let mut commands = Vec::new();
-    if let Some(password) = &address.password {
-        let user = address.username.iter().map(|user| word(user));
-        commands.push([word("AUTH")].into_iter().chain(user).chain([word(password)]).collect());
+    if let Some(password) = &login.password {
+        let user = login.username.iter().map(String::as_str);
+        commands.push(command(&["AUTH"].into_iter().chain(user).chain([password.as_str()]).collect::<Vec<_>>()));
     }
-    if address.database != 0 {
-        commands.push(vec![word("SELECT"), word(&address.database.to_string())]);
+    if login.database != 0 {
+        commands.push(command(&["SELECT", &login.database.to_string()]));
     }
     if let Some(name) = &config.client_name {
-        commands.push(vec![word("CLIENT"), word("SETNAME"), word(name)]);
+        commands.push(command(&["CLIENT", "SETNAME", name]));
     }
-    commands.push(vec![word("PING")]);
+    commands.push(command(&["PING"]));
     commands
 }
 
-/// Says who we are, in one write, and waits for the answers.
-async fn introduce(socket: &mut dyn Socket, config: &RedisConfig, address: &Address) -> Result<(), ConnectError> {
-    let place = &address.place;
-    let broken = |error: std::io::Error| match is_certificate_error(&error) {
-        true => terminal(Error::with_source(ErrorKind::Tls, format!("{place} refuses the client certificate"), error)),
-        false => temporary(Error::with_source(ErrorKind::Handshake, format!("no answer of a Redis at {place}"), error)),
-    };
-    let commands = greeting(config, address);
-    let bytes: Vec<u8> = commands.iter().flat_map(|command| ::redis::pack_command(command)).collect();
-    socket.write_all(&bytes).await.map_err(broken)?;
-    socket.flush().await.map_err(broken)?;
-    let mut replies = Replies::new(4096);
-    let mut answers: Vec<Option<String>> = Vec::new();
-    let mut buffer = [0; 4096];
-    while answers.len() < commands.len() {
-        let count = socket.read(&mut buffer).await.map_err(broken)?;
-        if count == 0 {
-            let why = answers.into_iter().flatten().next().unwrap_or_else(|| "it closed the connection".into());
-            return Err(refused(place, &why));
-        }
-        let mut take = |scalars: &[Scalar<'_>]| {
-            answers.push(match scalars {
-                [Scalar::Error(error)] => Some((*error).into()),
-                _ => None,
-            });
-        };
-        replies.feed(&buffer[..count], &mut take).map_err(|error| {
-            temporary(Error::with_source(ErrorKind::Handshake, format!("{place} does not answer as a Redis"), error))
-        })?;
+/// Says who we are and asks, in one write, and waits for the answers; returns those to the questions.
+async fn introduce(
+    socket: &mut dyn Socket,
+    config: &RedisConfig,
+    place: &Place,
+    login: &Login,
+    questions: &[Command],
+) -> Result<Vec<Answer>, ConnectError> {
+    let mut commands = greeting(config, login);
+    let ping = commands.len() - 1;
+    commands.extend_from_slice(questions);
+    let mut answers = ask(socket, &commands).await.map_err(|unanswered| unheard(place, unanswered))?;
+    let asked = answers.split_off(ping + 1);
+    let errors = answers.iter().enumerate().filter_map(|(index, answer)| Some((index, answer.error()?)));
+    match errors.into_iter().find(|(index, error)| *index < ping || !lets_in(error)) {
+        Some((_, error)) => Err(refused(place, error)),
+        None => Ok(asked),
     }
-    let last = commands.len() - 1;
-    // Who may not PING is let in nevertheless.
-    let errors = answers.into_iter().enumerate().filter_map(|(index, error)| Some((index, error?)));
-    match errors.into_iter().find(|(index, error)| *index < last || !error.starts_with("NOPERM")) {
-        Some((_, error)) => Err(refused(place, &error)),
-        None => Ok(()),
+}
+
+/// Who may not PING is let in nevertheless; and a server that cannot save refuses PING, and no events.
+fn lets_in(error: &str) -> bool {
+    ["NOPERM", "MISCONF"].iter().any(|word| error.starts_with(word))
+}
+
+fn unheard(place: &Place, unanswered: Unanswered) -> ConnectError {
+    match unanswered {
+        Unanswered::Io(error) if is_certificate_error(&error) => {
+            terminal(Error::with_source(ErrorKind::Tls, format!("{place} refuses the client certificate"), error))
+        }
+        Unanswered::Io(error) => {
+            temporary(Error::with_source(ErrorKind::Handshake, format!("no answer of a Redis at {place}"), error))
+        }
+        Unanswered::Closed(answers) => {
+            let why = answers.iter().find_map(Answer::error);
+            refused(place, why.unwrap_or("it closed the connection"))
+        }
+        Unanswered::Nonsense(error) => {
+            temporary(Error::with_source(ErrorKind::Handshake, format!("{place} does not answer as a Redis"), error))
+        }
     }
 }
 
 /// What Redis has against us. A wrong password is an answer that asking for another one may change.
-fn refused(place: &Place, error: &str) -> ConnectError {
+pub(super) fn refused(place: &Place, error: &str) -> ConnectError {
     let word = error.split(' ').next().unwrap_or_default();
     let kind = match word {
         "WRONGPASS" | "NOAUTH" => ErrorKind::NotIdentified,
         "NOPERM" => ErrorKind::Forbidden,
         "ERR" if error.contains("AUTH") || error.contains("password") => ErrorKind::NotIdentified,
-        "ERR" if error.contains("DB index") => ErrorKind::InvalidOption,
+        "ERR" if error.contains("DB index") || error.contains("cluster support disabled") => ErrorKind::InvalidOption,
         _ => ErrorKind::Handshake,
     };
     let error = Error::new(kind, format!("Redis at {place} refused: {error}"));
     ConnectError { error, is_terminal: kind == ErrorKind::InvalidOption }
 }
 
-fn terminal(error: Error) -> ConnectError {
+pub(super) fn terminal(error: Error) -> ConnectError {
     ConnectError { error, is_terminal: true }
 }
 
-fn temporary(error: Error) -> ConnectError {
+pub(super) fn temporary(error: Error) -> ConnectError {
     ConnectError { error, is_terminal: false }
 }

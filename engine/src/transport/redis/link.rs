@@ -72,38 +72,15 @@ impl Wire {
     }
 
     /// Turns frames into commands.
-    fn encode(&mut self, mut frames: &[u8]) -> io::Result<()> {
-        while let Some((head, rest)) = frames.split_first_chunk::<4>() {
-            let (message, rest) = rest
-                .split_at_checked(u32::from_be_bytes(*head) as usize)
-                .ok_or_else(|| io::Error::other("a frame in parts"))?;
-            let message = std::str::from_utf8(message).map_err(io::Error::other)?;
-            self.encode_message(message)?;
-            frames = rest;
-        }
-        Ok(())
-    }
-
-    fn encode_message(&mut self, message: &str) -> io::Result<()> {
-        let (type_, id) = names(message).ok_or_else(|| io::Error::other("no envelope"))?;
-        if is_reserved(&type_) {
-            let read = envelope::decode(message).map_err(io::Error::other)?;
-            self.encode_control(control::decode(&read.type_, read.payload));
-            return Ok(());
-        }
-        let topic = format!("{type_}:{id}");
-        self.dialect.write_publish(&mut self.publishing.out, &topic, message);
-        self.publishing.note(&topic);
-        Ok(())
-    }
-
-    /// What else a spoke may say to a hub has no meaning here.
-    fn encode_control(&mut self, control: Option<Control>) {
-        match control {
-            Some(Control::Subscribe { topic, n }) => self.subscribing.subscribe(&self.dialect, topic, n),
-            Some(Control::Unsubscribe { topic }) => self.subscribing.unsubscribe(&self.dialect, &topic),
-            _ => {}
-        }
+    fn encode(&mut self, frames: &[u8]) -> io::Result<()> {
+        said_in(frames, &mut |said| match said {
+            Said::Event { topic, message } => {
+                self.dialect.write_publish(&mut self.publishing.pipe.out, "PUBLISH", topic, message);
+                self.publishing.note(topic);
+            }
+            Said::Subscribe { topic, n } => self.subscribing.subscribe(&self.dialect, topic, n),
+            Said::Unsubscribe { topic } => self.subscribing.unsubscribe(&self.dialect, &topic),
+        })
     }
 
     fn poll_publishing_answers(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
@@ -140,17 +117,57 @@ impl Wire {
     /// What the publishing connection has brought since this was asked last.
     fn tell_published(&mut self, text: &mut String, sink: &mut dyn FnMut(Item<'_>)) -> bool {
         let has_news = self.publishing.answered > self.told;
-        for Refusal { topic, error, count } in self.publishing.refusals.drain(..) {
-            text.clear();
-            control::write_refused(text, &topic, Refused::Publish { count }, refusal_code(&error), &error);
-            sink(Item::Text(text));
-        }
+        tell_refusals(&mut self.publishing.refusals, text, sink);
         if has_news {
             self.told = self.publishing.answered;
             sink(Item::Pong(&self.told.to_be_bytes()));
         }
         has_news
     }
+}
+
+/// What a spoke says that has a meaning here.
+pub(super) enum Said<'a> {
+    Event { topic: &'a str, message: &'a str },
+    Subscribe { topic: Box<str>, n: Option<u64> },
+    Unsubscribe { topic: Box<str> },
+}
+
+/// Takes frames apart.
+pub(super) fn said_in(mut frames: &[u8], sink: &mut dyn FnMut(Said<'_>)) -> io::Result<()> {
+    let mut topic = String::new();
+    while let Some((head, rest)) = frames.split_first_chunk::<4>() {
+        let (message, rest) = rest
+            .split_at_checked(u32::from_be_bytes(*head) as usize)
+            .ok_or_else(|| io::Error::other("a frame in parts"))?;
+        frames = rest;
+        let message = std::str::from_utf8(message).map_err(io::Error::other)?;
+        let (type_, id) = names(message).ok_or_else(|| io::Error::other("no envelope"))?;
+        if !is_reserved(&type_) {
+            topic.clear();
+            topic.extend([&type_, ":", &id]);
+            sink(Said::Event { topic: &topic, message });
+            continue;
+        }
+        let read = envelope::decode(message).map_err(io::Error::other)?;
+        match control::decode(&read.type_, read.payload) {
+            Some(Control::Subscribe { topic, n }) => sink(Said::Subscribe { topic, n }),
+            Some(Control::Unsubscribe { topic }) => sink(Said::Unsubscribe { topic }),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Says which publications were refused since this was asked last; false if none.
+pub(super) fn tell_refusals(refusals: &mut Vec<Refusal>, text: &mut String, sink: &mut dyn FnMut(Item<'_>)) -> bool {
+    let is_any = !refusals.is_empty();
+    for Refusal { topic, error, count } in refusals.drain(..) {
+        text.clear();
+        control::write_refused(text, &topic, Refused::Publish { count }, refusal_code(&error), &error);
+        sink(Item::Text(text));
+    }
+    is_any
 }
 
 /// The word of the protocol for an error of Redis.
@@ -164,7 +181,7 @@ fn refusal_code(error: &str) -> &str {
 }
 
 /// Looked at so often per heartbeat.
-const LOOKS_PER_HEARTBEAT: u32 = 4;
+pub(super) const LOOKS_PER_HEARTBEAT: u32 = 4;
 
 pub(super) struct Reader {
     wire: Arc<Mutex<Wire>>,
@@ -237,7 +254,7 @@ impl LinkRead for Reader {
 }
 
 /// Says in the words of a hub what the subscribing connection brought.
-fn tell(news: News<'_>, dialect: &Dialect, max: usize, text: &mut String, sink: &mut dyn FnMut(Item<'_>)) {
+pub(super) fn tell(news: News<'_>, dialect: &Dialect, max: usize, text: &mut String, sink: &mut dyn FnMut(Item<'_>)) {
     text.clear();
     match news {
         News::Message { message, .. } if dialect.is_own(message) => {}
@@ -328,6 +345,6 @@ impl LinkWrite for Writer {
     }
 }
 
-fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

@@ -5,22 +5,22 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use super::dial::Socket;
-use super::reply::{Replies, Scalar};
+use super::pipe::Pipe;
+use super::reply::Scalar;
 
 /// Publications without an answer, and the bytes of their topics. Source: none, a guess: some milliseconds of the fastest publisher.
-const MAX_IN_FLIGHT: usize = 65_536;
-const MAX_IN_FLIGHT_BYTES: usize = 4 << 20;
+pub(super) const MAX_IN_FLIGHT: usize = 65_536;
+pub(super) const MAX_IN_FLIGHT_BYTES: usize = 4 << 20;
 
 /// Refusals that are told apart until the link is read; more are counted with the last of them.
 const MAX_REFUSALS: usize = 64;
 
 /// Answers to what we publish are numbers and errors.
-const MAX_ANSWER_BYTES: usize = 64 << 10;
+pub(super) const MAX_ANSWER_BYTES: usize = 64 << 10;
 
 /// Redis did not take publications to a topic.
 pub(super) struct Refusal {
@@ -77,11 +77,7 @@ impl InFlight {
 }
 
 pub(super) struct Publishing {
-    socket: Box<dyn Socket>,
-    replies: Replies,
-    /// Commands that are encoded and not yet written.
-    pub(super) out: Vec<u8>,
-    written: usize,
+    pub(super) pipe: Pipe,
     in_flight: InFlight,
     /// Publications that Redis has answered, whatever it said.
     pub(super) answered: u64,
@@ -92,10 +88,7 @@ pub(super) struct Publishing {
 impl Publishing {
     pub(super) fn new(socket: Box<dyn Socket>) -> Self {
         Self {
-            socket,
-            replies: Replies::new(MAX_ANSWER_BYTES),
-            out: Vec::new(),
-            written: 0,
+            pipe: Pipe::new(socket, MAX_ANSWER_BYTES),
             in_flight: InFlight::default(),
             answered: 0,
             refusals: Vec::new(),
@@ -120,32 +113,30 @@ impl Publishing {
     /// Asks for a sign of life, unless one is awaited.
     pub(super) fn ping(&mut self) {
         if !std::mem::replace(&mut self.is_pinging, true) {
-            self.out.extend_from_slice(&::redis::pack_command(&[b"PING".to_vec()]));
+            self.pipe.say(&["PING"]);
             self.in_flight.runs.push_back((Asked::Ping, 1));
         }
     }
 
     /// Writes what is encoded. Ready when all of it is with the system.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        poll_write_all(&mut *self.socket, &mut self.out, &mut self.written, cx)
+        self.pipe.poll_write(cx)
     }
 
     /// Reads what is there; ready when the connection has ended, with the reason. Says by `has_news` whether anything came.
     pub(super) fn poll_answers(&mut self, cx: &mut Context<'_>, has_news: &mut bool) -> Poll<io::Error> {
         loop {
-            let Self { socket, replies, in_flight, answered, refusals, is_pinging, .. } = self;
-            let read = ready!(poll_read(&mut **socket, cx, |bytes| {
-                replies.feed(bytes, &mut |scalars| match in_flight.pop() {
-                    Some(Asked::Publish(topic)) => {
-                        *answered += 1;
-                        if let [Scalar::Error(error)] = scalars {
-                            refuse(refusals, topic, error);
-                        }
+            let Self { pipe, in_flight, answered, refusals, is_pinging } = self;
+            let read = ready!(pipe.poll_read(cx, &mut |scalars| match in_flight.pop() {
+                Some(Asked::Publish(topic)) => {
+                    *answered += 1;
+                    if let [Scalar::Error(error)] = scalars {
+                        refuse(refusals, topic, error);
                     }
-                    Some(Asked::Ping) => *is_pinging = false,
-                    // Nobody asked: Redis says why it is about to hang up, and does.
-                    None => {}
-                })
+                }
+                Some(Asked::Ping) => *is_pinging = false,
+                // Nobody asked: Redis says why it is about to hang up, and does.
+                None => {}
             }));
             match read {
                 Ok(()) => *has_news = true,
@@ -156,57 +147,14 @@ impl Publishing {
 
     /// Ends our side: Redis reads what was written to the end, then hangs up.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.socket).poll_shutdown(cx)
+        self.pipe.poll_shutdown(cx)
     }
 }
 
-fn refuse(refusals: &mut Vec<Refusal>, topic: Arc<str>, error: &str) {
+pub(super) fn refuse(refusals: &mut Vec<Refusal>, topic: Arc<str>, error: &str) {
     let is_full = refusals.len() == MAX_REFUSALS;
     match refusals.last_mut() {
         Some(last) if is_full || (last.topic == topic && last.error == error) => last.count += 1,
         _ => refusals.push(Refusal { topic, error: error.into(), count: 1 }),
     }
-}
-
-/// Writes all of `out`, whose first `written` bytes are gone; ready when it is empty.
-pub(super) fn poll_write_all(
-    socket: &mut dyn Socket,
-    out: &mut Vec<u8>,
-    written: &mut usize,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<()>> {
-    while *written < out.len() {
-        match ready!(Pin::new(&mut *socket).poll_write(cx, &out[*written..]))? {
-            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            count => *written += count,
-        }
-    }
-    out.clear();
-    *written = 0;
-    Pin::new(socket).poll_flush(cx)
-}
-
-/// Bytes of one read. Source: as for other streams, larger ones gain nothing.
-const READ_BYTES: usize = 64 << 10;
-
-thread_local! {
-    /// What a read brings lives here until it is decoded: an idle link holds no buffer.
-    static SCRATCH: std::cell::RefCell<Box<[u8]>> = std::cell::RefCell::new(vec![0; READ_BYTES].into());
-}
-
-/// Reads once and hands over what came; an end is an error.
-pub(super) fn poll_read<E: std::error::Error + Send + Sync + 'static>(
-    socket: &mut dyn Socket,
-    cx: &mut Context<'_>,
-    sink: impl FnOnce(&[u8]) -> Result<(), E>,
-) -> Poll<io::Result<()>> {
-    SCRATCH.with_borrow_mut(|scratch| {
-        let mut buffer = tokio::io::ReadBuf::new(scratch);
-        ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;
-        let bytes = buffer.filled();
-        if bytes.is_empty() {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "Redis closed the connection")));
-        }
-        Poll::Ready(sink(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)))
-    })
 }

@@ -41,10 +41,10 @@ impl Scalar<'_> {
 /// The reply is not one of ours to get.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a reply of Redis that was asked for: {0}")]
-pub(super) struct Violation(&'static str);
+pub(super) struct Violation(pub(super) &'static str);
 
 /// Why a reply cannot be read yet, or at all.
-enum Stop {
+pub(super) enum Stop {
     Incomplete,
     Violation(&'static str),
 }
@@ -111,10 +111,11 @@ impl Replies {
     }
 }
 
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    max_bulk: usize,
+/// Reads parts of replies, one behind the other.
+pub(super) struct Cursor<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) at: usize,
+    pub(super) max_bulk: usize,
 }
 
 impl<'a> Cursor<'a> {
@@ -136,7 +137,7 @@ impl<'a> Cursor<'a> {
         Ok((scalars, count))
     }
 
-    fn scalar(&mut self, is_last: bool) -> Result<Scalar<'a>, Stop> {
+    pub(super) fn scalar(&mut self, is_last: bool) -> Result<Scalar<'a>, Stop> {
         let kind = *self.bytes.get(self.at).ok_or(Stop::Incomplete)?;
         self.at += 1;
         match kind {
@@ -171,7 +172,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn integer(&mut self) -> Result<i64, Stop> {
+    pub(super) fn integer(&mut self) -> Result<i64, Stop> {
         let line = self.line()?;
         let number = std::str::from_utf8(line).ok().and_then(|text| text.parse().ok());
         number.ok_or(Stop::Violation("a number that is none"))

@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 
 use super::channel::Dialect;
 use super::dial::Socket;
-use super::publishing::{poll_read, poll_write_all};
-use super::reply::{Replies, Scalar};
+use super::pipe::Pipe;
+use super::reply::Scalar;
 
 enum Asked {
     Subscribe { topic: Box<str>, n: Option<u64> },
@@ -29,46 +29,51 @@ pub(super) enum News<'a> {
     Refused { topic: &'a str, n: Option<u64>, error: &'a str },
 }
 
+impl<'a> News<'a> {
+    pub(super) fn message(topic: &'a str, body: &'a Scalar<'_>) -> Self {
+        match *body {
+            Scalar::TooLarge(len) => Self::TooLarge { topic, len },
+            _ => Self::Message { topic, message: body.bytes() },
+        }
+    }
+}
+
 pub(super) struct Subscribing {
-    socket: Box<dyn Socket>,
-    replies: Replies,
-    out: Vec<u8>,
-    written: usize,
+    pipe: Pipe,
     asked: VecDeque<Asked>,
     is_pinging: bool,
 }
 
 impl Subscribing {
     pub(super) fn new(socket: Box<dyn Socket>, max_message_bytes: usize) -> Self {
-        let replies = Replies::new(max_message_bytes);
-        Self { socket, replies, out: Vec::new(), written: 0, asked: VecDeque::new(), is_pinging: false }
+        Self { pipe: Pipe::new(socket, max_message_bytes), asked: VecDeque::new(), is_pinging: false }
     }
 
     pub(super) fn subscribe(&mut self, dialect: &Dialect, topic: Box<str>, n: Option<u64>) {
-        dialect.write_about(&mut self.out, "SUBSCRIBE", &topic);
+        dialect.write_about(&mut self.pipe.out, "SUBSCRIBE", &topic);
         self.asked.push_back(Asked::Subscribe { topic, n });
     }
 
     pub(super) fn unsubscribe(&mut self, dialect: &Dialect, topic: &str) {
-        dialect.write_about(&mut self.out, "UNSUBSCRIBE", topic);
+        dialect.write_about(&mut self.pipe.out, "UNSUBSCRIBE", topic);
         self.asked.push_back(Asked::Unsubscribe);
     }
 
     /// Asks for a sign of life, unless one is awaited.
     pub(super) fn ping(&mut self) {
         if !std::mem::replace(&mut self.is_pinging, true) {
-            self.out.extend_from_slice(&::redis::pack_command(&[b"PING".to_vec()]));
+            self.pipe.say(&["PING"]);
             self.asked.push_back(Asked::Ping);
         }
     }
 
     pub(super) fn held_bytes(&self) -> usize {
-        self.replies.held_bytes()
+        self.pipe.held_bytes()
     }
 
     /// Writes what is encoded. Ready when all of it is with the system.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        poll_write_all(&mut *self.socket, &mut self.out, &mut self.written, cx)
+        self.pipe.poll_write(cx)
     }
 
     /// Reads once.
@@ -78,26 +83,21 @@ impl Subscribing {
         dialect: &Dialect,
         sink: &mut dyn FnMut(News<'_>),
     ) -> Poll<io::Result<()>> {
-        let Self { socket, replies, asked, is_pinging, .. } = self;
-        poll_read(&mut **socket, cx, |bytes| {
-            replies.feed(bytes, &mut |scalars| match scalars {
-                [kind, channel, body] if kind.bytes() == b"message" => {
-                    if let Some(topic) = dialect.topic(channel.bytes()) {
-                        match *body {
-                            Scalar::TooLarge(len) => sink(News::TooLarge { topic, len }),
-                            _ => sink(News::Message { topic, message: body.bytes() }),
-                        }
-                    }
+        let Self { pipe, asked, is_pinging } = self;
+        pipe.poll_read(cx, &mut |scalars| match scalars {
+            [kind, channel, body] if kind.bytes() == b"message" => {
+                if let Some(topic) = dialect.topic(channel.bytes()) {
+                    sink(News::message(topic, body));
                 }
-                _ => match asked.pop_front() {
-                    Some(Asked::Subscribe { topic, n }) => match scalars {
-                        [Scalar::Error(error)] => sink(News::Refused { topic: &topic, n, error }),
-                        _ => sink(News::Subscribed { topic: &topic, n }),
-                    },
-                    Some(Asked::Ping) => *is_pinging = false,
-                    Some(Asked::Unsubscribe) | None => {}
+            }
+            _ => match asked.pop_front() {
+                Some(Asked::Subscribe { topic, n }) => match scalars {
+                    [Scalar::Error(error)] => sink(News::Refused { topic: &topic, n, error }),
+                    _ => sink(News::Subscribed { topic: &topic, n }),
                 },
-            })
+                Some(Asked::Ping) => *is_pinging = false,
+                Some(Asked::Unsubscribe) | None => {}
+            },
         })
     }
 }

@@ -1,6 +1,8 @@
 // Faults of real servers and their connections: the target comes back, has everything subscribed before it is open, tells of exactly one
 // gap, and outside of it nothing is missing.
 import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { describe, test } from 'node:test';
 import { eventually, listenTo, next, within } from '../websocket/facts.mjs';
 import { makeTarget, publish, quick, watch } from './facts.mjs';
@@ -174,6 +176,53 @@ describe('a server that pauses', options, () => {
     tellsOneGap(listener);
     assert.equal(all('gap').length, 1);
     await slept;
+  });
+});
+
+describe('a server that takes no writes', options, () => {
+  // PUBLISH writes nothing: neither of these refuses it. What a server says when it refuses an event is in engine/tests/redis.rs.
+  test('a replica takes events and passes them to its own subscribers alone', async (t) => {
+    const [master, replica] = await Promise.all([startRedis(t), startRedis(t)]);
+    await replica.command('REPLICAOF', '127.0.0.1', String(master.port));
+    await eventually(async () => (await replica.command('ROLE'))[3] === 'connected', 'the replica is in step');
+    await assert.rejects(replica.command('SET', 'a', '1'), /READONLY/);
+    const [above, below] = [makeTarget(t, master), makeTarget(t, replica)];
+    const { all } = watch(below);
+    const [heardAbove, heardBelow] = [listenTo(above, 'a:'), listenTo(below, 'a:')];
+    await Promise.all([above.ready('a:'), below.ready('a:')]);
+    publish(below, 'a', '', 'from the replica');
+    await below.flush();
+    publish(above, 'a', '', 'from the master');
+    await heardBelow.reaches(2);
+    assert.deepEqual(payloadsOf(heardBelow), ['from the replica', 'from the master']);
+    assert.deepEqual([payloadsOf(heardAbove), all('error')], [['from the master'], []]);
+  });
+
+  test('one that is out of memory takes events', async (t) => {
+    const server = await startRedis(t, '--maxmemory', '1', '--maxmemory-policy', 'noeviction');
+    await assert.rejects(server.command('SET', 'a', '1'), /OOM/);
+    const target = makeTarget(t, server);
+    const { all } = watch(target);
+    const heard = listenTo(target, 'a:');
+    await target.ready('a:');
+    for (let n = 0; n < 1000; n++) publish(target, 'a', '', n);
+    await heard.reaches(1000);
+    assert.deepEqual(all('error'), []);
+  });
+
+  test('one that cannot save is connected to, although it refuses PING', async (t) => {
+    const server = await startRedis(t);
+    await server.command('CONFIG', 'SET', 'save', '3600 1');
+    // Its folder goes: saving fails, and everything that writes is refused.
+    rmSync(dirname(server.socket), { recursive: true });
+    await server.command('SET', 'a', '1');
+    await server.command('BGSAVE');
+    await eventually(async () => /MISCONF/.test(await server.command('PING').catch(String)), 'PING is refused');
+    const target = makeTarget(t, server);
+    const heard = listenTo(target, 'a:');
+    await target.ready('a:');
+    publish(target, 'a', '', 1);
+    await heard.reaches(1);
   });
 });
 

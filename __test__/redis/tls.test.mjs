@@ -4,13 +4,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { generate } from 'selfsigned';
 import { pem } from '../servers/arrangements.mjs';
 import { listenTo, within } from '../websocket/facts.mjs';
 import { makeTarget, publish, watch } from './facts.mjs';
 import { startRedis, withoutRedis } from './server.mjs';
 
 /** A server with a second port for TLS. */
-async function startTls(t) {
+async function startTls(t, authClients = 'no') {
   const folder = mkdtempSync(join(tmpdir(), 'redis-tls-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const [cert, key] = ['cert', 'key'].map((name) => {
@@ -26,7 +27,7 @@ async function startTls(t) {
     '--tls-ca-cert-file',
     cert,
     '--tls-auth-clients',
-    'no',
+    authClients,
   ];
   const plain = await startRedis(t, ...settings);
   // Port 0 would switch TLS off: a free one is asked for by a socket of the system's choice.
@@ -53,4 +54,23 @@ test('rediss: with the right authority events travel; with another, or by anothe
   }
   const careless = makeTarget(t, plain, { url, tls: { insecure: true } });
   await careless.ready();
+});
+
+test('a server that asks for a client certificate gets it; without one, or with one it does not trust, it is the end', async (t) => {
+  if (withoutRedis) return t.skip(withoutRedis);
+  const { plain, url } = await startTls(t, 'yes');
+  const { cert, key } = pem;
+  const trusted = makeTarget(t, plain, { url, tls: { ca: cert, cert, key } });
+  const heard = listenTo(trusted, 'a:');
+  await trusted.ready('a:');
+  publish(trusted, 'a', '', 1);
+  await heard.reaches(1);
+  const other = await generate([{ name: 'commonName', value: 'stranger' }], { keySize: 2048, algorithm: 'sha256' });
+  for (const tls of [{ ca: cert }, { ca: cert, cert: other.cert, key: other.private }]) {
+    const target = makeTarget(t, plain, { url, tls });
+    const { all } = watch(target);
+    const { error } = await within(target.closed, 'the end');
+    assert.equal(error.code, 'ERR_TLS');
+    assert.deepEqual(all('reconnecting'), []);
+  }
 });

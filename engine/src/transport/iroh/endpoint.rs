@@ -43,6 +43,9 @@ pub struct Relay {
     pub url: String,
     /// Sent to the relay, if it wants one.
     pub token: Option<String>,
+    /// UDP port by which it tells endpoints their addresses as it sees them, without which a NAT is seldom passed directly; 0: it does not.
+    /// The usual one if `None`. Over TLS alone.
+    pub quic_port: Option<u16>,
 }
 
 /// Which servers help endpoints to find and reach each other.
@@ -438,7 +441,13 @@ fn relay(relay: &Relay) -> Result<RelayConfig, Error> {
     let url: RelayUrl = relay.url.parse().map_err(|error| {
         Error::new(ErrorKind::InvalidOption, format!("{:?} is no URL of a relay: {error}", relay.url))
     })?;
-    let config = RelayConfig::new(url, None);
+    let tells_addresses = url.scheme() == "https" && relay.quic_port != Some(0);
+    // With the usual port for it.
+    let mut config = RelayConfig::from(url);
+    config.quic = config.quic.filter(|_| tells_addresses);
+    if let (Some(quic), Some(port)) = (&mut config.quic, relay.quic_port) {
+        quic.port = port;
+    }
     Ok(match &relay.token {
         Some(token) => config.with_auth_token(token.clone()),
         None => config,

@@ -62,7 +62,14 @@ export function makeNetworks(t, ports = '') {
     }
   }
   const via = (part) => ['ip', 'netns', 'exec', name(part)];
-  return { middle: via('middle'), left: via('left'), right: via('right') };
+  /** The NAT of the left network gets another address outside, as when a provider gives a new one; it is returned. */
+  const readdress = () => {
+    inside('left-nat', 'ip', 'address', 'del', '10.77.1.2/24', 'dev', 'out');
+    inside('left-nat', 'ip', 'address', 'add', '10.77.1.3/24', 'dev', 'out');
+    inside('left-nat', 'ip', 'route', 'add', 'default', 'via', '10.77.1.1');
+    return '10.77.1.3';
+  };
+  return { middle: via('middle'), left: via('left'), right: via('right'), readdress };
 }
 
 /** A cable between two namespaces, with an address at each end. */

@@ -42,29 +42,29 @@ class Peer {
   }
 }
 
-async function connect(t, ports) {
-  const { middle, left, right } = makeNetworks(t, ports);
+async function connect(t, ports, idleTimeoutMs = 25_000) {
+  const { middle, left, right, readdress } = makeNetworks(t, ports);
   const relay = await within(
     startRelay(['--host', MIDDLE, '--tls', '--quic-port', String(QUIC_PORT)], middle),
     'the relay is there',
   );
   t.after(() => relay.kill());
-  const settings = JSON.stringify({ url: relay.url, root: relay.root, quicPort: QUIC_PORT });
+  const settings = JSON.stringify({ url: relay.url, root: relay.root, quicPort: QUIC_PORT, idleTimeoutMs });
   const isThere = ({ kind }) => kind === 'there';
   const hub = new Peer(t, left, 'hub', settings);
   const { id, ticket } = await hub.told(isThere, 'the hub is there');
   const spoke = new Peer(t, right, 'spoke', settings, ticket);
   await spoke.told(isThere, 'the spoke is there');
-  return { relay, hub, spoke, id };
+  return { relay, hub, spoke, id, readdress };
 }
 
 /** Events go on while the path is looked for; the path that is selected once `isIt`, or after `rounds`. */
-async function exchange({ hub, spoke, id }, isIt, rounds) {
-  for (let n = 0; ; n++) {
+async function exchange({ hub, spoke, id }, isIt, rounds, first = 0) {
+  for (let n = first; ; n++) {
     spoke.say({ kind: 'publish', payload: n });
     await hub.told(({ kind, payload }) => kind === 'heard' && payload === n, `event ${n}`);
     const selected = (await spoke.paths(id)).find((path) => path.selected);
-    if (n >= rounds || isIt(selected)) return { ...selected, events: n + 1 };
+    if (n - first >= rounds || isIt(selected)) return { ...selected, events: n + 1 };
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
@@ -81,4 +81,20 @@ test('behind NATs that give each flow another port the link stays on the relay, 
   const { kind, address, rttMs, events } = await exchange(peers, () => false, 60);
   t.diagnostic(`path: ${kind} ${address}, ${rttMs.toFixed(1)} ms, after ${events} events`);
   assert.deepEqual([kind, address], ['relay', `${peers.relay.url}/`]);
+});
+
+test('an address that changes under a direct link costs it nothing', options, async (t) => {
+  // A way that is silent for 60 % of this is given up for another.
+  const peers = await connect(t, '', 4000);
+  const before = await exchange(peers, (path) => path?.kind === 'direct', 200);
+  assert.equal(before.address.split(':')[0], '10.77.1.2');
+  peers.readdress();
+  const hasMoved = (path) => path !== undefined && !path.address.startsWith('10.77.1.2:');
+  const after = await exchange(peers, hasMoved, 300, before.events);
+  assert.ok(hasMoved(after), `still at ${after.address}`);
+  t.diagnostic(
+    `path: ${before.kind} ${before.address}, then ${after.kind} ${after.address}, after ${after.events} events`,
+  );
+  const faults = [peers.hub, peers.spoke].flatMap(({ log }) => log.entries.filter(({ kind }) => kind === 'fault'));
+  assert.deepEqual(faults, []);
 });

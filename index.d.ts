@@ -1064,10 +1064,16 @@ type RedisServer = string | URL | {
     readonly port?: number;
 };
 
-/** A relay of yours, and the token that it wants to see. */
+/** A relay of yours. */
 interface RelayOptions {
     readonly url: string;
+    /** What it wants to see. */
     readonly token?: string;
+    /**
+     * The UDP port by which a relay with TLS tells endpoints their addresses as it sees them: without them a NAT is seldom passed directly. 0: it has
+     * none. Default 7842, what relays of iroh have.
+     */
+    readonly quicPort?: number;
 }
 
 /** PEM text, the bytes of it, or the path of a file that holds it. */

@@ -28,6 +28,7 @@ use crate::spoke::NativeSpoke;
 pub struct RelayOptions {
     pub url: String,
     pub token: Option<String>,
+    pub quic_port: Option<u32>,
 }
 
 /// How to make an endpoint.
@@ -213,7 +214,10 @@ fn endpoint_config(options: EndpointOptions) -> std::result::Result<EndpointConf
             )
         })
     });
-    let own = options.own_relays.into_iter().map(|RelayOptions { url, token }| Relay { url, token }).collect();
+    let own = options.own_relays.into_iter().map(|RelayOptions { url, token, quic_port }| {
+        // TypeScript has checked that it is a port.
+        Relay { url, token, quic_port: quic_port.map(|port| port as u16) }
+    });
     let defaults = EndpointConfig::default();
     Ok(EndpointConfig {
         secret_key,
@@ -221,7 +225,7 @@ fn endpoint_config(options: EndpointOptions) -> std::result::Result<EndpointConf
         is_relay_only: options.is_relay_only,
         relays: match &*options.relays {
             "default" => Relays::Default,
-            "own" => Relays::Own(own),
+            "own" => Relays::Own(own.collect()),
             _ => Relays::None,
         },
         relay_roots: options.relay_roots,

@@ -4,6 +4,8 @@ mod attached;
 mod backplane;
 #[cfg(feature = "bench")]
 mod bench;
+#[cfg(all(feature = "bench", feature = "iroh"))]
+mod bench_iroh;
 mod bus;
 mod convert;
 mod error;

@@ -9,7 +9,16 @@ import { Connection, type ConnectionPath, operate, type WaitOptions } from './ir
 import { bindNative, calling, outcome } from './iroh-native.js';
 import { forget, hold, release } from './keep-alive.js';
 import { NativeEndpoint } from './native.js';
-import { checkNames, given, invalidOption, positiveInteger, string, strings, wrong } from './options.js';
+import {
+  checkNames,
+  given,
+  invalidOption,
+  nonNegativeInteger,
+  positiveInteger,
+  string,
+  strings,
+  wrong,
+} from './options.js';
 import { type Pem, pemText } from './pem.js';
 import type {
   NativeArrivals,
@@ -24,10 +33,16 @@ export type { BiStream, ConnectionEnd, ConnectionPath, ConnectionStats, WaitOpti
 export { Connection, RecvStream, SendStream } from './iroh-connection.js';
 export type { Pem } from './pem.js';
 
-/** A relay of yours, and the token that it wants to see. */
+/** A relay of yours. */
 export interface RelayOptions {
   readonly url: string;
+  /** What it wants to see. */
   readonly token?: string;
+  /**
+   * The UDP port by which a relay with TLS tells endpoints their addresses as it sees them: without them a NAT is seldom passed directly. 0: it has
+   * none. Default 7842, what relays of iroh have.
+   */
+  readonly quicPort?: number;
 }
 
 export interface EndpointOptions {
@@ -340,6 +355,7 @@ function toConnection(native: NativeConnection | null): Connection {
   return new Connection(native);
 }
 
+const MAX_PORT = 65_535;
 /** A day. */
 const MAX_IDLE_MS = 86_400_000;
 
@@ -355,8 +371,9 @@ function readRelays(relays: unknown): Pick<NativeEndpointOptions, 'relays' | 'ow
 
 function readRelay(relay: string | RelayOptions): NativeRelay {
   if (typeof relay === 'string') return { url: relay };
-  checkNames(relay, ['url', 'token'], 'relays');
+  checkNames(relay, ['url', 'token', 'quicPort'], 'relays');
   const url = string('url', relay.url);
   if (url === undefined) throw new PubSubError('ERR_INVALID_OPTION', 'relays: a relay has no url');
-  return given({ url, token: string('token', relay.token) }) as NativeRelay;
+  const quicPort = nonNegativeInteger('quicPort', relay.quicPort, MAX_PORT);
+  return given({ url, token: string('token', relay.token), quicPort }) as NativeRelay;
 }

@@ -338,6 +338,7 @@ export interface NativeOutcome {
 export interface NativeRelay {
   readonly url: string;
   readonly token?: string;
+  readonly quicPort?: number;
 }
 
 export interface NativeEndpointOptions {

@@ -19,7 +19,7 @@ export function introduce(endpoint, other) {
 
 export async function makeEndpoint(t, options) {
   const endpoint = (await within(bindEndpoint(options), 'the endpoint is bound')).ref();
-  // Not awaited: connections that are still there take seconds to drain.
+  // Not awaited: connections that have just been made take most of a second to drain.
   t.after(() => void endpoint.close());
   return endpoint;
 }

@@ -120,6 +120,52 @@ test('a peer that vanishes is found by the heartbeat, long before the connection
   assert.deepEqual([code, reason, clean], [1006, 'no byte came for 2.5 heartbeats', false]);
 });
 
+test('a peer that is suspended is found by the heartbeat, and comes back with one gap when it goes on', {
+  timeout: 60_000,
+}, async (t) => {
+  const secret = randomBytes(32).toString('hex');
+  const hub = new Child(t, peer, 'hub', secret, '127.0.0.1:0');
+  const { id, sockets } = await hub.told('there');
+  const endpoint = await makeEndpoint(t, { addresses: { [id]: sockets } });
+  const limits = { heartbeatMs: 300 };
+  const spoke = await within(
+    createIrohSpokeEventTarget({ endpoint, hubNodeId: id, limits, reconnect: eager }),
+    'the spoke is open',
+  );
+  t.after(() => spoke.close({ timeoutMs: 0 }));
+  const heard = listenTo(spoke, 'news:');
+  await spoke.ready('news:');
+  const gaps = new Log();
+  spoke.addEventListener('gap', ({ detail }) => gaps.push(detail.cause));
+  const lost = next(spoke, 'reconnecting');
+  hub.kill('SIGSTOP');
+  assert.equal((await lost).cause.code, 'ERR_TIMED_OUT');
+  hub.kill('SIGCONT');
+  await gaps.reaches(1);
+  const other = await makeEndpoint(t, { addresses: { [id]: sockets } });
+  const publisher = await within(createIrohSpokeEventTarget({ endpoint: other, hubNodeId: id }), 'another is open');
+  t.after(() => publisher.close({ timeoutMs: 0 }));
+  publisher.dispatchEvent(createEvent('news', '', 'after'));
+  await heard.reaches(1);
+  assert.deepEqual(gaps.entries, ['connection-lost']);
+});
+
+test('of an id that no list names nothing reaches the application, and it hears 4403', async (t) => {
+  const seen = new Log();
+  const authorize = { connect: () => seen.push('asked') ?? true };
+  const { hub, endpoint } = await makeHub(t, { authorize, onConnection: () => seen.push('connection') });
+  hub.addEventListener('error', () => seen.push('error'));
+  const [known, unknown] = [await makeEndpoint(t), await makeEndpoint(t)];
+  endpoint.setAccess({ allow: [known.nodeId()] });
+  await assert.rejects(dial(t, endpoint, { endpoint: unknown }), {
+    code: 'ERR_FORBIDDEN',
+    message: 'the hub closed the connection with code 4403: this endpoint does not let you in',
+  });
+  assert.deepEqual(seen.entries, []);
+  await makeSpoke(t, endpoint, { endpoint: known });
+  assert.deepEqual(seen.entries, ['asked', 'connection']);
+});
+
 test('an id that is denied while it is connected loses its link and does not come back', async (t) => {
   const { hub, endpoint } = await makeHub(t);
   const [own, other] = [await makeEndpoint(t), await makeEndpoint(t)];
@@ -198,6 +244,32 @@ test('links live on when nobody holds their endpoints', async (t) => {
     await turn();
     hub.dispatchEvent(createEvent('late', '', round));
     await heard.reaches(round + 1);
+  }
+});
+
+test('nothing is lost while garbage is collected under load', { timeout: 60_000 }, async (t) => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc');
+  const { hub, spoke } = await withoutEndpoints(t);
+  const [up, down] = [listenTo(hub, 'up:'), listenTo(spoke, 'down:')];
+  await spoke.ready('down:');
+  const rounds = 40;
+  const each = 500;
+  for (let round = 0; round < rounds; round++) {
+    for (let n = 0; n < each; n++) {
+      spoke.dispatchEvent(createEvent('up', '', round * each + n));
+      hub.dispatchEvent(createEvent('down', '', round * each + n));
+    }
+    collect();
+    await turn();
+  }
+  const expected = Array.from({ length: rounds * each }, (_, n) => n);
+  for (const heard of [up, down]) {
+    await heard.reaches(expected.length);
+    assert.deepEqual(
+      heard.entries.map(({ payload }) => payload),
+      expected,
+    );
   }
 });
 

@@ -1,6 +1,7 @@
 //! A relay of Iroh, for tests, examples and measurements in JavaScript.
 //!
-//! Usage: `cargo run -p alkpubsub-engine --features iroh --example iroh_relay -- [--host IP] [--port N] [--tls] [--token T]`. Prints one
+//! Usage: `cargo run -p alkpubsub-engine --features iroh --example iroh_relay -- [--host IP] [--port N] [--tls [--quic-port N]]
+//! [--token T]`. Prints one
 //! line of JSON, `{"url", "root"}`, and runs until its standard input ends; each line that comes meanwhile is answered with
 //! `{"relayed": bytes}`.
 
@@ -34,8 +35,9 @@ fn kind() -> Result<Kind, Box<dyn std::error::Error>> {
             "--host" => kind.host = Some(value()?.parse()?),
             "--port" => kind.port = value()?.parse()?,
             "--token" => kind.token = Some(value()?),
+            "--quic-port" => kind.quic_port = Some(value()?.parse()?),
             "--tls" => kind.has_tls = true,
-            other => return Err(format!("{other}: known are --host, --port, --tls and --token").into()),
+            other => return Err(format!("{other}: known are --host, --port, --tls, --quic-port and --token").into()),
         }
     }
     Ok(kind)

@@ -50,7 +50,7 @@ async fn at_relay(url: &str, Options { sockets, token, roots, idle }: Options) -
         Sockets::None => (Vec::new(), true),
         Sockets::Loopback => (vec!["127.0.0.1:0".parse().expect("an address")], false),
     };
-    let relays = Relays::Own(vec![RelayOption { url: url.into(), token }]);
+    let relays = Relays::Own(vec![RelayOption { url: url.into(), token, quic_port: None }]);
     let config = EndpointConfig { bind, is_relay_only, relays, relay_roots: roots, idle, ..EndpointConfig::default() };
     IrohEndpoint::bind(config).await.expect("it binds")
 }

@@ -6,7 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use iroh_relay::server::{
-    Access, AccessControl, CertConfig, ClientRequest, RelayConfig, Server, ServerConfig, SpawnError, TlsConfig,
+    Access, AccessControl, CertConfig, ClientRequest, QuicConfig, RelayConfig, Server, ServerConfig, SpawnError,
+    TlsConfig,
 };
 use tokio_rustls::rustls;
 
@@ -21,6 +22,8 @@ pub(crate) struct Kind {
     pub(crate) has_tls: bool,
     /// Other machines reach it as well.
     pub(crate) host: Option<Ipv4Addr>,
+    /// With TLS: the UDP port where it tells endpoints their addresses.
+    pub(crate) quic_port: Option<u16>,
 }
 
 /// A relay that runs until it is dropped.
@@ -47,6 +50,13 @@ impl Relay {
             root = Some(pem);
         }
         let mut config = ServerConfig::default();
+        if let (Some(port), Some(TlsConfig { cert: CertConfig::Manual { server_config }, .. })) =
+            (kind.quic_port, &relay.tls)
+        {
+            let mut quic = QuicConfig::new((host, port));
+            quic.server_config = Some(server_config.clone());
+            config.quic = Some(quic);
+        }
         config.relay = Some(relay);
         let server = Server::spawn(config).await?;
         let (scheme, address) = match server.https_addr() {

@@ -27,13 +27,19 @@ export function inspect(file) {
 }
 
 whenStarted(import.meta.url, (args) => {
-  const files = args.length > 0 ? args : readdirSync(fromRoot('.')).filter((name) => /\.linux-.*\.node$/.test(name)).map((name) => fromRoot(name));
+  const files =
+    args.length > 0
+      ? args
+      : readdirSync(fromRoot('.'))
+          .filter((name) => /\.linux-.*\.node$/.test(name))
+          .map((name) => fromRoot(name));
   if (files.length === 0) throw new Failure('there is no addon for Linux here: build one, or name a file', 2);
   const problems = [];
   for (const found of files.map(inspect)) {
     const { file, libc, needs, floor, newest } = found;
     const name = basename(file);
-    const from = newest.length > 3 ? `${newest.slice(0, 3).join(', ')} and ${newest.length - 3} more` : newest.join(', ');
+    const from =
+      newest.length > 3 ? `${newest.slice(0, 3).join(', ')} and ${newest.length - 3} more` : newest.join(', ');
     console.log(`${name}: ${libc === 'gnu' ? `glibc ${floor} (${from})` : 'musl'}; links to ${needs.join(', ')}`);
     if (libc === 'gnu' && !isAtLeast(platform.neededGlibc, floor))
       problems.push(`${name} needs glibc ${floor}, promised is ${platform.neededGlibc}: build it with --target`);

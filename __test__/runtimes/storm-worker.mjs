@@ -8,7 +8,11 @@ import { createWebSocketServerEventTarget } from '@alkdev/pubsub-native/event-ta
 import { Endpoint } from '@alkdev/pubsub-native/iroh';
 
 const { url, id, sockets } = workerData;
-const endpoint = await Endpoint.createWithOptions({ bind: '127.0.0.1:0', addresses: { [id]: sockets }, alpns: ['storm/1'] });
+const endpoint = await Endpoint.createWithOptions({
+  bind: '127.0.0.1:0',
+  addresses: { [id]: sockets },
+  alpns: ['storm/1'],
+});
 // Calls that are pending when the worker ends.
 endpoint.accept().catch(() => {});
 const hub = createWebSocketServerEventTarget({ listen: { port: 0 }, relay: true });

@@ -17,7 +17,10 @@ async function lane() {
   while (started < Number(rounds)) {
     const n = started++;
     const worker = new Worker(script, { workerData });
-    const [message] = await Promise.race([once(worker, 'message'), once(worker, 'error').then(([error]) => Promise.reject(error))]);
+    const [message] = await Promise.race([
+      once(worker, 'message'),
+      once(worker, 'error').then(([error]) => Promise.reject(error)),
+    ]);
     if (message !== 'live') throw new Error(`worker ${n}: ${message}`);
     await new Promise((resolve) => setTimeout(resolve, lifeMs(n)));
     await worker.terminate();

@@ -1,7 +1,10 @@
-// Registers the conformance suite with node:test, for one kind of target after the other. The cases are in cases.mjs.
-import { suite, test } from 'node:test';
+// Registers the conformance suite with node:test, for one kind of target after the other. The cases are in cases.mjs. In runtimes without
+// node:test whoever imports the files of suites collects them instead, in `globalThis.conformanceSuites` (../runtimes/every-target.mjs).
 import { casesOf } from './cases.mjs';
 import { checkPair, TIMEOUT_MS } from './runner.mjs';
+
+const collected = globalThis.conformanceSuites;
+const { suite, test } = collected === undefined ? await import('node:test') : {};
 
 /**
  * Registers the suite for one kind of target.
@@ -11,6 +14,7 @@ import { checkPair, TIMEOUT_MS } from './runner.mjs';
  * @param {{ skip?: string | false }} [options] why the target cannot be had here
  */
 export function conformance(name, makePair, capabilities, { skip = false } = {}) {
+  if (collected !== undefined) return void collected.push({ name, makePair, capabilities, skip });
   suite(suiteName(name), { timeout: TIMEOUT_MS, skip }, () => {
     for (const [sentence, check] of casesOf(capabilities))
       test(sentence, { timeout: TIMEOUT_MS }, () => checkPair(makePair, check));

@@ -1011,8 +1011,8 @@ declare class Connection {
     readDatagram(options?: WaitOptions): Promise<Uint8Array>;
     /** Closes the connection at once: what was not delivered is lost. Await `finish()` of your streams before. */
     close(code?: number, reason?: string): void;
-    /** How it ended; never rejects. */
-    closed(): Promise<ConnectionEnd>;
+    /** How it ended. Rejects only by `signal` or `timeoutMs`. */
+    closed(options?: WaitOptions): Promise<ConnectionEnd>;
     /** How it ended, or `undefined` while it lives. */
     closeReason(): ConnectionEnd | undefined;
     /** The ways that packets can take at the moment: directly or through a relay. Data takes the selected one. */

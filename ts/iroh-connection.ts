@@ -233,12 +233,16 @@ export class Connection {
     this.#native.close(readCode(code), reason);
   }
 
-  /** How it ended; never rejects. */
-  closed(): Promise<ConnectionEnd> {
-    this.#closed ??= operate(
-      (onDone) => this.#native.closed(onDone),
-      (operation) => readEnd(operation.takeEnd() ?? { reason: '' }),
-    );
+  /** How it ended. Rejects only by `signal` or `timeoutMs`. */
+  closed(options?: WaitOptions): Promise<ConnectionEnd> {
+    const wait = (): Promise<ConnectionEnd> =>
+      operate(
+        (onDone) => this.#native.closed(onDone),
+        (operation) => readEnd(operation.takeEnd() ?? { reason: '' }),
+        options,
+      );
+    if (options !== undefined) return wait();
+    this.#closed ??= wait();
     return this.#closed;
   }
 

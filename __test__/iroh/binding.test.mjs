@@ -119,6 +119,7 @@ test('datagrams arrive, and one that is too large is refused', async (t) => {
 test('a close carries its code and reason', async (t) => {
   const { near, far } = await connect(t);
   assert.deepEqual([near.closeReason(), far.closeReason()], [undefined, undefined]);
+  await assert.rejects(far.closed({ timeoutMs: 10 }), { code: 'ERR_TIMED_OUT' });
   near.close(4242, 'žluť');
   assert.deepEqual(await within(far.closed(), 'it is closed'), { code: 4242, reason: 'žluť' });
   assert.deepEqual(far.closeReason(), { code: 4242, reason: 'žluť' });

@@ -58,6 +58,18 @@ test('a hub and a spoke without sockets meet at a relay, and the path says so', 
   }
 });
 
+test('an endpoint tells when it is reached through a relay', needsRelay, async (t) => {
+  const relay = await relayOf(t);
+  const endpoint = await atRelay(t, relay);
+  const told = [];
+  for await (const addresses of endpoint.watchAddr({ timeoutMs: 15_000 })) {
+    told.push(addresses);
+    if (addresses.length > 0) break;
+  }
+  assert.deepEqual(told.at(-1), [`${relay.url}/`]);
+  assert.ok(told.length <= 2, 'nothing is told twice');
+});
+
 test('a link that begins through a relay goes on directly, without a loss', needsRelay, async (t) => {
   const relay = await relayOf(t);
   const [hubEndpoint, endpoint] = [

@@ -42,6 +42,17 @@ class Peer {
   }
 }
 
+/** A hub that can be reached by everybody, a spoke behind a NAT, and no relay. */
+async function connectDirectly(t, idleTimeoutMs) {
+  const { middle, left, readdress } = makeNetworks(t);
+  const settings = JSON.stringify({ idleTimeoutMs });
+  const hub = new Peer(t, middle, 'hub', settings);
+  const { id, ticket } = await hub.told(({ kind }) => kind === 'there', 'the hub is there');
+  const spoke = new Peer(t, left, 'spoke', settings, ticket);
+  await spoke.told(({ kind }) => kind === 'there', 'the spoke is there');
+  return { hub, spoke, id, readdress };
+}
+
 async function connect(t, ports, idleTimeoutMs = 25_000) {
   const { middle, left, right, readdress } = makeNetworks(t, ports);
   const relay = await within(
@@ -69,6 +80,10 @@ async function exchange({ hub, spoke, id }, isIt, rounds, first = 0) {
   }
 }
 
+/** Losses that either end told. */
+const faultsOf = ({ hub, spoke }) =>
+  [hub, spoke].flatMap(({ log }) => log.entries.filter(({ kind }) => kind === 'fault'));
+
 test('behind NATs that keep ports the link goes directly, found through the relay', options, async (t) => {
   const peers = await connect(t, '');
   const { kind, address, rttMs, events } = await exchange(peers, (path) => path?.kind === 'direct', 200);
@@ -78,7 +93,7 @@ test('behind NATs that keep ports the link goes directly, found through the rela
 
 test('behind NATs that give each flow another port the link stays on the relay, and works', options, async (t) => {
   const peers = await connect(t, 'fully-random');
-  const { kind, address, rttMs, events } = await exchange(peers, () => false, 60);
+  const { kind, address, rttMs, events } = await exchange(peers, () => false, 40);
   t.diagnostic(`path: ${kind} ${address}, ${rttMs.toFixed(1)} ms, after ${events} events`);
   assert.deepEqual([kind, address], ['relay', `${peers.relay.url}/`]);
 });
@@ -95,6 +110,16 @@ test('an address that changes under a direct link costs it nothing', options, as
   t.diagnostic(
     `path: ${before.kind} ${before.address}, then ${after.kind} ${after.address}, after ${after.events} events`,
   );
-  const faults = [peers.hub, peers.spoke].flatMap(({ log }) => log.entries.filter(({ kind }) => kind === 'fault'));
-  assert.deepEqual(faults, []);
+  assert.deepEqual(faultsOf(peers), []);
+});
+
+test('without a relay the other end follows the packets of an address that changes', options, async (t) => {
+  const idleTimeoutMs = 1500;
+  const peers = await connectDirectly(t, idleTimeoutMs);
+  const { events } = await exchange(peers, () => false, 5);
+  peers.readdress();
+  // For longer than a link lives to which nothing comes back.
+  const until = performance.now() + 2 * idleTimeoutMs;
+  await exchange(peers, () => performance.now() > until, Number.POSITIVE_INFINITY, events);
+  assert.deepEqual(faultsOf(peers), []);
 });

@@ -4,7 +4,12 @@ import { casesOf } from './cases.mjs';
 import { checkPair, TIMEOUT_MS } from './runner.mjs';
 
 const collected = globalThis.conformanceSuites;
-const { suite, test } = collected === undefined ? await import('node:test') : {};
+const { suite, test, after: afterAll } = collected === undefined ? await import('node:test') : {};
+
+/** What a file of suites has left to clean up at its end. Collected: the process ends soon enough. */
+export function after(cleanUp) {
+  afterAll?.(cleanUp);
+}
 
 /**
  * Registers the suite for one kind of target.

@@ -377,7 +377,7 @@ export interface NativeAddresses {
   readonly relays: string[];
 }
 
-export interface NativePath {
+interface NativePath {
   readonly kind: 'direct' | 'relay' | 'other';
   readonly address: string;
   readonly selected: boolean;
@@ -393,7 +393,7 @@ export interface NativeRelayStatus {
   readonly error?: string | null;
 }
 
-export interface NativeEndpointStats {
+interface NativeEndpointStats {
   readonly connections: number;
   readonly accepted: number;
   readonly dialled: number;
@@ -402,7 +402,7 @@ export interface NativeEndpointStats {
   readonly crowdedOut: number;
 }
 
-export interface NativeConnectionStats {
+interface NativeConnectionStats {
   readonly sentBytes: number;
   readonly receivedBytes: number;
   readonly sentDatagrams: number;
@@ -411,7 +411,7 @@ export interface NativeConnectionStats {
   readonly lostBytes: number;
 }
 
-export interface NativeAddressWatch {
+interface NativeAddressWatch {
   next(onDone: OnDone): NativeOperation;
 }
 

@@ -9,7 +9,7 @@ import { messages, objects, run, start, startHub, startSub } from './program.mjs
 
 const payloads = (stdout) => messages(stdout).map(({ payload }) => payload);
 
-for (const kind of ['url', 'iroh']) {
+for (const kind of ['url', 'iroh', 'ticket']) {
   test(`what is published comes to a subscriber, through a hub at its ${kind}`, async (t) => {
     const hub = await startHub(t);
     const sub = await startSub(t, [hub[kind], 'chat.msg:r1', '--count', '2']);

@@ -48,7 +48,7 @@ export function said({ text }, event) {
 export async function startHub(t, args = [], options = {}) {
   const hub = start(t, ['hub', '--json', '--port', '0', ...args], options);
   const { websocket, iroh } = await said(hub, 'listening');
-  return { ...hub, url: websocket?.where, iroh: iroh?.where, id: iroh?.id };
+  return { ...hub, url: websocket?.where, iroh: iroh?.where, ticket: iroh && `iroh:${iroh.ticket}`, id: iroh?.id };
 }
 
 /** A `sub` with `--json` whose subscriptions are active. */

@@ -1,10 +1,16 @@
 // Registers the conformance suite with node:test, for one kind of target after the other. The cases are in cases.mjs. In runtimes without
-// node:test whoever imports the files of suites collects them instead, in `globalThis.conformanceSuites` (../runtimes/every-target.mjs).
+// node:test whoever imports the files of suites collects them instead, in `globalThis.conformanceSuites` and `conformanceCleanUps` (../runtimes/every-target.mjs).
 import { casesOf } from './cases.mjs';
 import { checkPair, TIMEOUT_MS } from './runner.mjs';
 
 const collected = globalThis.conformanceSuites;
-const { suite, test } = collected === undefined ? await import('node:test') : {};
+const { suite, test, after: afterAll } = collected === undefined ? await import('node:test') : {};
+
+/** What a file of suites has left to clean up at its end; collected like the suites. */
+export function after(cleanUp) {
+  if (collected === undefined) afterAll(cleanUp);
+  else globalThis.conformanceCleanUps.push(cleanUp);
+}
 
 /**
  * Registers the suite for one kind of target.

@@ -1,13 +1,12 @@
 // Iroh targets in the conformance suite, direct connections on loopback, in every arrangement that a hub and its spokes can be in.
 
-import { after } from 'node:test';
 import { createIrohHubEventTarget } from '../../dist/event-target-iroh-hub.js';
 import { createIrohSpokeEventTarget } from '../../dist/event-target-iroh-spoke.js';
 import { createWebSocketClientEventTarget } from '../../dist/event-target-websocket-client.js';
 import { createHub } from '../../dist/hub.js';
 import { startRelay, withoutRelay } from '../../examples/p2p/relay-server.mjs';
 import { bindEndpoint, introduce } from '../iroh/endpoints.mjs';
-import { conformance } from './index.mjs';
+import { after, conformance } from './index.mjs';
 
 const withoutEcho = { transport: true, echo: false, acknowledges: true };
 

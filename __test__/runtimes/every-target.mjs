@@ -7,10 +7,11 @@ import { startRedis, withoutRedis } from '../redis/server.mjs';
 
 const suites = [];
 globalThis.conformanceSuites = suites;
+const cleanups = [];
+globalThis.conformanceCleanUps = cleanups;
 for (const name of ['memory', 'websocket', 'network', 'process', 'worker', 'iroh'])
   await import(`../conformance/${name}.test.mjs`);
 
-const cleanups = [];
 let server;
 let pairs = 0;
 suites.push({

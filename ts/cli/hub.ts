@@ -78,6 +78,8 @@ async function runHub(context: Context): Promise<number> {
     tellAbout(target, 'the hub', terminal);
     tellConnections(target, context);
     await terminal.during(() => 'starting', Promise.race([target.ready(), aborted(stop)]));
+    if (endpoint !== undefined && irohRelays(values) !== 'none')
+      await terminal.during(() => 'waiting for a relay', reachRelay(endpoint, context));
     if (!stop.aborted) announce(target.address?.url, endpoint, settings, context);
     const ended = target.closed.then(({ error }) => {
       if (error !== undefined) throw toFailure(error);
@@ -160,10 +162,25 @@ async function bindEndpoint(values: Values): Promise<Endpoint | undefined> {
   });
 }
 
+/** How long the announcement waits for a relay. Source: none, a guess. */
+const RELAY_PATIENCE_MS = 10_000;
+
+/** Waits until a relay has taken the endpoint; a hub that none takes goes on without, and says so. */
+async function reachRelay(endpoint: Endpoint, { terminal, stop }: Context): Promise<void> {
+  try {
+    await endpoint.online({ timeoutMs: RELAY_PATIENCE_MS, signal: stop });
+  } catch (error) {
+    if (stop.aborted) return;
+    const { code, message } = toFailure(error);
+    terminal.note(`no relay yet: ${message}`, { event: 'problem', code, message });
+  }
+}
+
 function announce(url: string | undefined, endpoint: Endpoint | undefined, settings: Settings, context: Context): void {
   const { terminal, values } = context;
   const iroh = endpoint && {
     where: `iroh:${endpoint.nodeId()}@${endpoint.addresses().join(',')}`,
+    ticket: endpoint.ticket(),
     id: endpoint.nodeId(),
     addresses: endpoint.addresses(),
   };
@@ -171,7 +188,7 @@ function announce(url: string | undefined, endpoint: Endpoint | undefined, setti
   const text = [
     ...(url === undefined ? [] : [`websocket  ${url}`]),
     iroh === undefined ? `iroh       none: ${whyNoIroh}` : `iroh       ${iroh.where}`,
-    ...(iroh === undefined ? [] : [`identity   ${iroh.id}`]),
+    ...(iroh === undefined ? [] : [`ticket     iroh:${iroh.ticket}`, `identity   ${iroh.id}`]),
     ...(values.text('redis') === undefined ? [] : ['backplane  Redis']),
   ];
   const websocket = url === undefined ? null : { where: url };

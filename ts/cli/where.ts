@@ -46,7 +46,7 @@ export const whereOptions: OptionSpecs = {
 
 export const whereNotes: readonly string[] = [
   'WHERE is ws://HOST:PORT, wss://HOST:PORT, redis://HOST:PORT, rediss://HOST:PORT, unix:///PATH (Redis), or',
-  'iroh:ID@ADDRESS,ADDRESS as "alkpubsub hub" prints it; iroh:ID alone needs --public.',
+  'iroh:TICKET or iroh:ID@ADDRESS,ADDRESS as "alkpubsub hub" prints it; iroh:ID alone needs --public.',
   'The environment variable ALKPUBSUB_TOKEN is sent to WebSocket hubs as a bearer token.',
 ];
 
@@ -108,7 +108,8 @@ function readIroh(text: string, values: Values): Where {
   if (hubNodeId === '') throw usage(`"${text}" names nobody: write iroh:ID@ADDRESS, as "alkpubsub hub" prints it`);
   const [isPublic, relays] = [values.flag('public'), values.texts('iroh-relay')];
   if (isPublic && relays.length > 0) throw usage('--public and --iroh-relay exclude each other: give one of them');
-  if (addresses.length === 0 && !isPublic && relays.length === 0)
+  const isTicket = hubNodeId.startsWith('endpoint');
+  if (addresses.length === 0 && !isTicket && !isPublic && relays.length === 0)
     throw usage(
       `an id alone says nothing about where it is: write iroh:${hubNodeId.slice(0, 8)}…@ADDRESS, as "alkpubsub hub" prints it, or add --public`,
     );
@@ -117,15 +118,17 @@ function readIroh(text: string, values: Values): Where {
 }
 
 async function iroh(id: string, known: readonly string[], values: Values, options: ConnectOptions): Promise<Link> {
-  const [{ Endpoint, parseNodeId }, { createIrohSpokeEventTarget }] = await Promise.all([
+  const [{ Endpoint, parseNodeId, parseTicket }, { createIrohSpokeEventTarget }] = await Promise.all([
     import('../iroh.js'),
     import('../event-target-iroh-spoke.js'),
   ]);
-  const hubNodeId = parseNodeId(id);
+  const ticket = id.startsWith('endpoint') ? parseTicket(id) : { nodeId: parseNodeId(id), addresses: [] };
+  const hubNodeId = ticket.nodeId;
+  const addresses = [...ticket.addresses, ...known];
   const key = values.text('key');
   const endpoint = await Endpoint.createWithOptions({
     relays: irohRelays(values),
-    ...(known.length === 0 ? {} : { addresses: { [hubNodeId]: known } }),
+    ...(addresses.length === 0 ? {} : { addresses: { [hubNodeId]: addresses } }),
     ...(key === undefined ? {} : { keyFile: key }),
   });
   try {

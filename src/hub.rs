@@ -64,11 +64,13 @@ pub(crate) type Start = Box<dyn FnOnce(&Hub, &Opening)>;
 pub(crate) struct Opening {
     address: Arc<OnceLock<Address>>,
     left: Arc<AtomicUsize>,
+    #[cfg(feature = "iroh")]
     is_shared: bool,
 }
 
 impl Opening {
     /// Several transports wait.
+    #[cfg(feature = "iroh")]
     pub(crate) fn is_shared(&self) -> bool {
         self.is_shared
     }
@@ -160,8 +162,12 @@ impl NativeHub {
         if starts.is_empty() {
             hub.announce_open();
         }
-        let (left, is_shared) = (Arc::new(AtomicUsize::new(starts.len())), starts.len() > 1);
-        let opening = Opening { address: Arc::clone(address), left, is_shared };
+        let opening = Opening {
+            address: Arc::clone(address),
+            left: Arc::new(AtomicUsize::new(starts.len())),
+            #[cfg(feature = "iroh")]
+            is_shared: starts.len() > 1,
+        };
         starts.into_iter().for_each(|start| start(hub, &opening));
     }
 

@@ -27,5 +27,16 @@ const identity = hub.sourceOf(first).identity === `iroh:${own.nodeId()}`;
 await spoke.close();
 endpoint.setAccess({ deny: [own.nodeId()] });
 const refused = await dial().catch(({ code }) => code);
+
+// A connection of the application's own, found by a ticket; the hub holds the process meanwhile.
+const server = await Endpoint.createWithOptions({ bind: '127.0.0.1:0', alpns: ['raw/1'] });
+const accepting = server.accept();
+const near = await own.connect(server.ticket(), 'raw/1');
+const far = await accepting;
+const send = await near.openUni();
+await send.writeAll(new TextEncoder().encode('one way'));
+const received = far.acceptUni().then((recv) => recv.readToEnd(100));
+await send.finish();
+const raw = [new TextDecoder().decode(await received), near.paths()[0].kind, own.paths(server.nodeId()).length > 0];
 await hub.close();
-console.log(JSON.stringify({ heard, identity, refused, kept: kept.nodeId() === endpoint.nodeId() }));
+console.log(JSON.stringify({ heard, identity, refused, kept: kept.nodeId() === endpoint.nodeId(), raw }));

@@ -29,8 +29,9 @@ inEachRuntime('hub and spoke', permissions, async (start) => {
 
 inEachRuntime('hub and spoke over Iroh', permissions, async (start) => {
   const payload = { text: 'gr\u00fc\u00df dich \u{1f600}' };
-  const identity = true;
-  await prints(start, 'iroh.mjs', { heard: [payload, payload], identity, refused: 'ERR_FORBIDDEN', kept: true });
+  const raw = ['one way', 'direct', true];
+  const heard = [payload, payload];
+  await prints(start, 'iroh.mjs', { heard, identity: true, refused: 'ERR_FORBIDDEN', kept: true, raw });
 });
 
 inEachRuntime('a network with a cut', permissions, (start) =>

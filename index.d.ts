@@ -554,6 +554,335 @@ export interface Acknowledgement {
     readonly acknowledged: boolean;
 }
 
+// ==== @alkdev/pubsub-native/event-target-iroh-gossip ==============================================================================
+
+/**
+ * Where an endpoint is reached: socket addresses (`"192.0.2.1:4433"`), URLs of relays, and tickets of it, in any order.
+ */
+export type Addresses = string | readonly string[];
+
+/** What one peer may cost. */
+export interface Limits {
+    /** Largest message in bytes, both ways. Default 1 MiB, at most 64 MiB. */
+    readonly maxMessageBytes?: number;
+    /** Longest topic in bytes of UTF-8. Default 1024. */
+    readonly maxTopicBytes?: number;
+    /** Milliseconds until a connection must be admitted. Default 10 000. */
+    readonly handshakeMs?: number;
+    /** Milliseconds between pings; a peer that is silent for two and a half of them is dead. Default 10 000. */
+    readonly heartbeatMs?: number;
+    /** Malformed messages per minute before a link is closed with 1008. Default 100. */
+    readonly maxMalformed?: number;
+}
+
+/** Bounds of the queues of a target. */
+export interface QueueOptions {
+    /** Bytes that may wait for one connection (a spoke: while it is down). Default 1 048 576. */
+    readonly maxBufferedAmount?: number;
+    /** Bytes dispatched and not yet handed to a connection. Default 64 MiB. */
+    readonly maxPendingBytes?: number;
+}
+
+export interface ReconnectOptions {
+    /** False: a failing first attempt is the end. Default true. */
+    readonly initial?: boolean;
+    /** First delay in milliseconds; it doubles, and a random part of it is waited. Default 250. */
+    readonly minDelayMs?: number;
+    /** Longest delay in milliseconds. Default 30 000. */
+    readonly maxDelayMs?: number;
+}
+
+/** A member to begin with: its id alone, when the endpoint knows its addresses or finds them, or with them. */
+export type GossipPeer = string | {
+    readonly nodeId: string;
+    readonly addresses: Addresses;
+};
+
+export interface IrohGossipOptions extends QueueOptions {
+    /** Yours: the target never closes it. Its key signs what is dispatched here. One target per endpoint and topic. */
+    readonly endpoint: Endpoint;
+    /** Who dispatches to the same topic is in the same swarm: a text, or an id of 32 bytes. Events of all types go through it. */
+    readonly topic: string | Uint8Array;
+    /** Members that are asked to let this one in. Empty: this is the first one, and open at once. */
+    readonly bootstrap: readonly GossipPeer[];
+    /** Gives up joining, and closes the target when it is aborted. */
+    readonly signal?: AbortSignal;
+    /** Own listeners hear what is dispatched here. Default false. */
+    readonly echo?: boolean;
+    /** How it comes back when it is alone, and how often it calls members that fell silent. `initial: true`: also the first time. */
+    readonly reconnect?: ReconnectOptions;
+    /** Milliseconds after which an event that waits for a neighbour is dropped. Default 60 000. */
+    readonly queueMaxAgeMs?: number;
+    /** `maxMessageBytes` is 65 536 at most, and by default. */
+    readonly limits?: Omit<Limits, 'maxMalformed'>;
+}
+
+/**
+ * Makes a member of a swarm without a hub, and gives it when it has a neighbour, or at once with an empty `bootstrap`. What one member
+ * dispatches reaches the listeners of all others, signed, once and in order; what is lost is a `gap`. Rejects when nobody of `bootstrap` can be
+ * reached.
+ *
+ * ```js
+ * const swarm = await createIrohGossipEventTarget({ endpoint, topic: 'chat', bootstrap: [nodeId] });
+ * swarm.addEventListener('chat.msg:r1', (event) => console.log(event.detail.payload));
+ * ```
+ */
+export declare function createIrohGossipEventTarget<TEvent extends TypedEvent = AnyEvent>(options: IrohGossipOptions): Promise<NativeTarget<TEvent>>;
+
+// Not exported, named by the declarations above:
+
+/**
+ * Who you are among endpoints, and the sockets through which hubs, spokes and connections go.
+ *
+ * ```js
+ * const endpoint = await Endpoint.createWithOptions({ keyFile: 'node.key', bind: '127.0.0.1:0' });
+ * console.log(endpoint.nodeId(), endpoint.addresses());
+ * ```
+ */
+declare class Endpoint implements AsyncDisposable {
+    #private;
+    private constructor();
+    /** A new endpoint with a new key, on all interfaces, that contacts nobody by itself. */
+    static create(): Promise<Endpoint>;
+    /** A new endpoint. Rejects with `ERR_LISTEN` when an address cannot be had. */
+    static createWithOptions(options: EndpointOptions): Promise<Endpoint>;
+    /** 64 lower-case hex digits. */
+    nodeId(): string;
+    /** Where others reach it, as far as it knows: socket addresses, then relays. With `0.0.0.0` bound, those of the interfaces. */
+    addresses(): readonly string[];
+    /** The addresses of its sockets. */
+    boundSockets(): readonly string[];
+    /** Who and where it is, as one text for others to read: a ticket. Its addresses are those of now. */
+    ticket(): string;
+    /**
+     * Where others reach it: at once, and again whenever that changes. Ends when the endpoint closes; `signal` ends it with its reason,
+     * `timeoutMs` limits each wait. What changed twice between two steps is told once.
+     *
+     * ```js
+     * for await (const addresses of endpoint.watchAddr({ signal })) console.log(addresses);
+     * ```
+     */
+    watchAddr(options?: WaitOptions): AsyncGenerator<readonly string[], void, undefined>;
+    /** Waits until a relay has taken the endpoint, so that it is reached through it. `ERR_FORBIDDEN` when the relay refuses it. */
+    online(options?: WaitOptions): Promise<void>;
+    /** The relay that it has chosen among its own, if any, and whether that has taken it. */
+    relays(): readonly RelayStatus[];
+    /**
+     * The ways that packets take to and from another endpoint, over all connections with it: links of hubs and spokes among them. Empty when
+     * there is none.
+     */
+    paths(nodeId: string): readonly ConnectionPath[];
+    /** What it has counted since it was bound. */
+    stats(): EndpointStats;
+    /** Where another endpoint is reached; adds to what is known. A ticket says who as well. */
+    addAddress(ticket: string): void;
+    addAddress(nodeId: string, addresses: Addresses): void;
+    /**
+     * Changes who may have connections with this endpoint, hubs and spokes included: only `allow`, if it is given, and never `deny`. Connections
+     * of those who may not any more are closed with 4403 at once.
+     */
+    setAccess({ allow, deny }: AccessLists): void;
+    /** Connects to another endpoint, by its id or a ticket of it, and by a protocol that it accepts. */
+    connect(nodeId: string, alpn: string, options?: WaitOptions): Promise<Connection>;
+    /** The next connection by one of the protocols in `alpns`. */
+    accept(options?: WaitOptions): Promise<Connection>;
+    /**
+     * Keeps the process alive until `close()` or `unref()`. Without it an endpoint does not, and neither does whatever waits for a connection, a
+     * stream or bytes; hubs and spokes keep it alive by themselves.
+     */
+    ref(): this;
+    /** Takes `ref()` back. */
+    unref(): this;
+    /**
+     * Closes the endpoint. Hubs and spokes that were closed before have said goodbye then; the connections of others are closed with 1001. Never
+     * rejects; the same promise each time.
+     */
+    close(): Promise<void>;
+    [Symbol.asyncDispose](): Promise<void>;
+}
+
+interface EndpointOptions {
+    /** Protocols of your own whose connections `accept()` gives. */
+    readonly alpns?: readonly string[];
+    /** 32 bytes. Default: a new key, so a new id, each time. */
+    readonly secretKey?: Uint8Array;
+    /** A file with the key, made with mode 0600 where there is none, refused when others may read it. */
+    readonly keyFile?: string;
+    /**
+     * Socket addresses, at most one per family, such as `"127.0.0.1:0"`. Default: all interfaces, any port. `[]`: no sockets, everything goes
+     * through relays.
+     */
+    readonly bind?: string | readonly string[];
+    /**
+     * Servers that are contacted. `"none"` (default): nobody. `"default"`: the public relays and the address lookup of n0. A list: these relays
+     * alone.
+     */
+    readonly relays?: 'none' | 'default' | readonly (string | RelayOptions)[];
+    /** Authorities that relays are checked against, instead of the usual ones. */
+    readonly relayRoots?: Pem;
+    /** Where other endpoints are reached, by their ids, or as a list of tickets; more can be added later. */
+    readonly addresses?: Readonly<Record<string, Addresses>> | readonly string[];
+    /** Only these ids may have connections with this endpoint. Default: everybody. */
+    readonly allow?: readonly string[];
+    /** These ids may not, also when they are allowed. */
+    readonly deny?: readonly string[];
+    /** Milliseconds without a packet after which a connection is dead. Default 25 000. */
+    readonly idleTimeoutMs?: number;
+}
+
+/** How long something may take. */
+interface WaitOptions {
+    /** Gives it up with the reason of the signal. */
+    readonly signal?: AbortSignal;
+    /** Gives it up with `ERR_TIMED_OUT` after so many milliseconds. Default: never. */
+    readonly timeoutMs?: number;
+}
+
+/** A relay of an endpoint. */
+interface RelayStatus {
+    readonly url: string;
+    /** It has taken the endpoint, which is reached through it. */
+    readonly connected: boolean;
+    /** Why it has not, as far as that is known. */
+    readonly error: string | undefined;
+}
+
+/** A way that packets of a connection can take. */
+interface ConnectionPath {
+    /** `direct`: to the peer's own socket. `relay`: through a relay. */
+    readonly kind: 'direct' | 'relay' | 'other';
+    /** The socket address, or the URL of the relay. */
+    readonly address: string;
+    /** Data takes this one. */
+    readonly selected: boolean;
+    /** The round-trip time, as far as it is known. */
+    readonly rttMs: number;
+    readonly sentBytes: number;
+    readonly receivedBytes: number;
+    readonly lostPackets: number;
+}
+
+/** What an endpoint has counted since it was bound. */
+interface EndpointStats {
+    /** Connections that live, those of hubs and spokes among them. */
+    readonly connections: number;
+    /** Connections that came in and that the lists let in. */
+    readonly accepted: number;
+    /** Connections that were made by dialling. */
+    readonly dialled: number;
+    /** Connections, of both directions, that the lists refused. */
+    readonly denied: number;
+    /** Handshakes that came in and failed, or took too long. */
+    readonly failed: number;
+    /** Handshakes that were refused because 1024 were under way. */
+    readonly crowdedOut: number;
+}
+
+/** Who may have connections with an endpoint. */
+interface AccessLists {
+    readonly allow?: readonly string[];
+    readonly deny?: readonly string[];
+}
+
+/**
+ * A connection between two endpoints. Lives until one of them closes it, or its endpoint; one that is forgotten is not closed.
+ */
+declare class Connection {
+    #private;
+    /** 64 lower-case hex digits. */
+    remoteNodeId(): string;
+    /** The protocol by which it was made. */
+    alpn(): string;
+    /** Opens a stream. The peer hears of it with the first byte. */
+    openBi(options?: WaitOptions): Promise<BiStream>;
+    /** Waits for a stream of the peer's. */
+    acceptBi(options?: WaitOptions): Promise<BiStream>;
+    /** Opens a stream that this side alone writes. The peer hears of it with the first byte. */
+    openUni(options?: WaitOptions): Promise<SendStream>;
+    /** Waits for a stream that the peer alone writes. */
+    acceptUni(options?: WaitOptions): Promise<RecvStream>;
+    /** Bytes that a datagram may have at the moment; it changes with the path. `undefined` when the peer takes none. */
+    maxDatagramSize(): number | undefined;
+    /** Sends bytes that may be lost, or come in another order. `ERR_MESSAGE_TOO_LARGE` above what one packet holds. */
+    sendDatagram(bytes: Uint8Array, options?: WaitOptions): Promise<void>;
+    readDatagram(options?: WaitOptions): Promise<Uint8Array>;
+    /** Closes the connection at once: what was not delivered is lost. Await `finish()` of your streams before. */
+    close(code?: number, reason?: string): void;
+    /** How it ended. Rejects only by `signal` or `timeoutMs`. */
+    closed(options?: WaitOptions): Promise<ConnectionEnd>;
+    /** How it ended, or `undefined` while it lives. */
+    closeReason(): ConnectionEnd | undefined;
+    /** The ways that packets can take at the moment: directly or through a relay. Data takes the selected one. */
+    paths(): readonly ConnectionPath[];
+    /** What it has sent and received, over all paths. */
+    stats(): ConnectionStats;
+}
+
+/** A relay of yours. */
+interface RelayOptions {
+    readonly url: string;
+    /** What it wants to see. */
+    readonly token?: string;
+    /**
+     * The UDP port by which a relay with TLS tells endpoints their addresses as it sees them: without them a NAT is seldom passed directly. 0: it has
+     * none. Default 7842, what relays of iroh have.
+     */
+    readonly quicPort?: number;
+}
+
+/** PEM text, the bytes of it, or the path of a file that holds it. */
+type Pem = string | Uint8Array;
+
+/** A stream both ways. */
+interface BiStream {
+    readonly send: SendStream;
+    readonly recv: RecvStream;
+}
+
+/** The sending half of a stream. */
+declare class SendStream {
+    #private;
+    /** Sends all of it. Given up before it is done, a part may have been sent. */
+    writeAll(bytes: Uint8Array, options?: WaitOptions): Promise<void>;
+    /** Ends the stream and waits until the peer has got all of it. `ERR_STREAM_ENDED` when it has stopped the stream with a code. */
+    finish(options?: WaitOptions): Promise<void>;
+    /** Gives the stream up at once, and what waits on it here: the peer hears the code, what has not arrived may be lost. */
+    reset(code?: number): void;
+}
+
+/**
+ * The receiving half of a stream. Read it steadily: a peer that sends thousands of small pieces which nobody reads loses its whole connection in this
+ * version of the QUIC engine.
+ */
+declare class RecvStream {
+    #private;
+    /** Exactly so many bytes; `ERR_STREAM_ENDED` when fewer come. Given up before it is done, what had come is lost. */
+    readExact(count: number, options?: WaitOptions): Promise<Uint8Array>;
+    /** What comes next, at most `max` bytes (default 65 536); `undefined` at the end of the stream. */
+    read(max?: number, options?: WaitOptions): Promise<Uint8Array | undefined>;
+    /** Everything up to the end of the stream; `ERR_MESSAGE_TOO_LARGE` above `max` bytes. */
+    readToEnd(max: number, options?: WaitOptions): Promise<Uint8Array>;
+    /** Wants no more, and gives up what waits on it here: the peer hears the code when it writes. */
+    stop(code?: number): void;
+}
+
+/** How a connection ended. */
+interface ConnectionEnd {
+    /** The code that the peer's application gave, if it did. */
+    readonly code: number | undefined;
+    readonly reason: string;
+}
+
+/** Counters of a connection, of UDP datagrams and their bytes. */
+interface ConnectionStats {
+    readonly sentBytes: number;
+    readonly receivedBytes: number;
+    readonly sentDatagrams: number;
+    readonly receivedDatagrams: number;
+    readonly lostPackets: number;
+    readonly lostBytes: number;
+}
+
 // ==== @alkdev/pubsub-native/event-target-iroh-hub =================================================================================
 
 /** True: in, and may do everything. False: refused, and should not come again. Nothing: not known; may come again with other credentials. */
@@ -752,28 +1081,6 @@ export declare function createIrohHubEventTarget<TEvent extends TypedEvent = Any
 
 // Not exported, named by the declarations above:
 
-/** What one peer may cost. */
-interface Limits {
-    /** Largest message in bytes, both ways. Default 1 MiB, at most 64 MiB. */
-    readonly maxMessageBytes?: number;
-    /** Longest topic in bytes of UTF-8. Default 1024. */
-    readonly maxTopicBytes?: number;
-    /** Milliseconds until a connection must be admitted. Default 10 000. */
-    readonly handshakeMs?: number;
-    /** Milliseconds between pings; a peer that is silent for two and a half of them is dead. Default 10 000. */
-    readonly heartbeatMs?: number;
-    /** Malformed messages per minute before a link is closed with 1008. Default 100. */
-    readonly maxMalformed?: number;
-}
-
-/** Bounds of the queues of a target. */
-interface QueueOptions {
-    /** Bytes that may wait for one connection (a spoke: while it is down). Default 1 048 576. */
-    readonly maxBufferedAmount?: number;
-    /** Bytes dispatched and not yet handed to a connection. Default 64 MiB. */
-    readonly maxPendingBytes?: number;
-}
-
 /** A target that joins the hubs that are given it as their `backplane`. It stays the caller's: a hub never closes it. */
 interface BackplaneTarget {
     [joins](): NativeBackplane;
@@ -786,84 +1093,6 @@ interface NativeAddress {
     readonly host: string;
     readonly port: number;
     readonly url: string;
-}
-
-/** How long something may take. */
-interface WaitOptions {
-    /** Gives it up with the reason of the signal. */
-    readonly signal?: AbortSignal;
-    /** Gives it up with `ERR_TIMED_OUT` after so many milliseconds. Default: never. */
-    readonly timeoutMs?: number;
-}
-
-/**
- * Who you are among endpoints, and the sockets through which hubs, spokes and connections go.
- *
- * ```js
- * const endpoint = await Endpoint.createWithOptions({ keyFile: 'node.key', bind: '127.0.0.1:0' });
- * console.log(endpoint.nodeId(), endpoint.addresses());
- * ```
- */
-declare class Endpoint implements AsyncDisposable {
-    #private;
-    private constructor();
-    /** A new endpoint with a new key, on all interfaces, that contacts nobody by itself. */
-    static create(): Promise<Endpoint>;
-    /** A new endpoint. Rejects with `ERR_LISTEN` when an address cannot be had. */
-    static createWithOptions(options: EndpointOptions): Promise<Endpoint>;
-    /** 64 lower-case hex digits. */
-    nodeId(): string;
-    /** Where others reach it, as far as it knows: socket addresses, then relays. With `0.0.0.0` bound, those of the interfaces. */
-    addresses(): readonly string[];
-    /** The addresses of its sockets. */
-    boundSockets(): readonly string[];
-    /** Who and where it is, as one text for others to read: a ticket. Its addresses are those of now. */
-    ticket(): string;
-    /**
-     * Where others reach it: at once, and again whenever that changes. Ends when the endpoint closes; `signal` ends it with its reason,
-     * `timeoutMs` limits each wait. What changed twice between two steps is told once.
-     *
-     * ```js
-     * for await (const addresses of endpoint.watchAddr({ signal })) console.log(addresses);
-     * ```
-     */
-    watchAddr(options?: WaitOptions): AsyncGenerator<readonly string[], void, undefined>;
-    /** Waits until a relay has taken the endpoint, so that it is reached through it. `ERR_FORBIDDEN` when the relay refuses it. */
-    online(options?: WaitOptions): Promise<void>;
-    /** The relay that it has chosen among its own, if any, and whether that has taken it. */
-    relays(): readonly RelayStatus[];
-    /**
-     * The ways that packets take to and from another endpoint, over all connections with it: links of hubs and spokes among them. Empty when
-     * there is none.
-     */
-    paths(nodeId: string): readonly ConnectionPath[];
-    /** What it has counted since it was bound. */
-    stats(): EndpointStats;
-    /** Where another endpoint is reached; adds to what is known. A ticket says who as well. */
-    addAddress(ticket: string): void;
-    addAddress(nodeId: string, addresses: Addresses): void;
-    /**
-     * Changes who may have connections with this endpoint, hubs and spokes included: only `allow`, if it is given, and never `deny`. Connections
-     * of those who may not any more are closed with 4403 at once.
-     */
-    setAccess({ allow, deny }: AccessLists): void;
-    /** Connects to another endpoint, by its id or a ticket of it, and by a protocol that it accepts. */
-    connect(nodeId: string, alpn: string, options?: WaitOptions): Promise<Connection>;
-    /** The next connection by one of the protocols in `alpns`. */
-    accept(options?: WaitOptions): Promise<Connection>;
-    /**
-     * Keeps the process alive until `close()` or `unref()`. Without it an endpoint does not, and neither does whatever waits for a connection, a
-     * stream or bytes; hubs and spokes keep it alive by themselves.
-     */
-    ref(): this;
-    /** Takes `ref()` back. */
-    unref(): this;
-    /**
-     * Closes the endpoint. Hubs and spokes that were closed before have said goodbye then; the connections of others are closed with 1001. Never
-     * rejects; the same promise each time.
-     */
-    close(): Promise<void>;
-    [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** What joins hubs, on its way from the target that has it to a hub. */
@@ -905,120 +1134,6 @@ interface RedisAtNodes extends RedisLogin {
     readonly nodes: readonly RedisServer[];
     /** Sharded channels (SSUBSCRIBE, SPUBLISH): an event goes through the node that owns its channel's slot alone. Default false. */
     readonly sharded?: boolean;
-}
-
-interface EndpointOptions {
-    /** Protocols of your own whose connections `accept()` gives. */
-    readonly alpns?: readonly string[];
-    /** 32 bytes. Default: a new key, so a new id, each time. */
-    readonly secretKey?: Uint8Array;
-    /** A file with the key, made with mode 0600 where there is none, refused when others may read it. */
-    readonly keyFile?: string;
-    /**
-     * Socket addresses, at most one per family, such as `"127.0.0.1:0"`. Default: all interfaces, any port. `[]`: no sockets, everything goes
-     * through relays.
-     */
-    readonly bind?: string | readonly string[];
-    /**
-     * Servers that are contacted. `"none"` (default): nobody. `"default"`: the public relays and the address lookup of n0. A list: these relays
-     * alone.
-     */
-    readonly relays?: 'none' | 'default' | readonly (string | RelayOptions)[];
-    /** Authorities that relays are checked against, instead of the usual ones. */
-    readonly relayRoots?: Pem;
-    /** Where other endpoints are reached, by their ids, or as a list of tickets; more can be added later. */
-    readonly addresses?: Readonly<Record<string, Addresses>> | readonly string[];
-    /** Only these ids may have connections with this endpoint. Default: everybody. */
-    readonly allow?: readonly string[];
-    /** These ids may not, also when they are allowed. */
-    readonly deny?: readonly string[];
-    /** Milliseconds without a packet after which a connection is dead. Default 25 000. */
-    readonly idleTimeoutMs?: number;
-}
-
-/** A relay of an endpoint. */
-interface RelayStatus {
-    readonly url: string;
-    /** It has taken the endpoint, which is reached through it. */
-    readonly connected: boolean;
-    /** Why it has not, as far as that is known. */
-    readonly error: string | undefined;
-}
-
-/** A way that packets of a connection can take. */
-interface ConnectionPath {
-    /** `direct`: to the peer's own socket. `relay`: through a relay. */
-    readonly kind: 'direct' | 'relay' | 'other';
-    /** The socket address, or the URL of the relay. */
-    readonly address: string;
-    /** Data takes this one. */
-    readonly selected: boolean;
-    /** The round-trip time, as far as it is known. */
-    readonly rttMs: number;
-    readonly sentBytes: number;
-    readonly receivedBytes: number;
-    readonly lostPackets: number;
-}
-
-/** What an endpoint has counted since it was bound. */
-interface EndpointStats {
-    /** Connections that live, those of hubs and spokes among them. */
-    readonly connections: number;
-    /** Connections that came in and that the lists let in. */
-    readonly accepted: number;
-    /** Connections that were made by dialling. */
-    readonly dialled: number;
-    /** Connections, of both directions, that the lists refused. */
-    readonly denied: number;
-    /** Handshakes that came in and failed, or took too long. */
-    readonly failed: number;
-    /** Handshakes that were refused because 1024 were under way. */
-    readonly crowdedOut: number;
-}
-
-/**
- * Where an endpoint is reached: socket addresses (`"192.0.2.1:4433"`), URLs of relays, and tickets of it, in any order.
- */
-type Addresses = string | readonly string[];
-
-/** Who may have connections with an endpoint. */
-interface AccessLists {
-    readonly allow?: readonly string[];
-    readonly deny?: readonly string[];
-}
-
-/**
- * A connection between two endpoints. Lives until one of them closes it, or its endpoint; one that is forgotten is not closed.
- */
-declare class Connection {
-    #private;
-    /** 64 lower-case hex digits. */
-    remoteNodeId(): string;
-    /** The protocol by which it was made. */
-    alpn(): string;
-    /** Opens a stream. The peer hears of it with the first byte. */
-    openBi(options?: WaitOptions): Promise<BiStream>;
-    /** Waits for a stream of the peer's. */
-    acceptBi(options?: WaitOptions): Promise<BiStream>;
-    /** Opens a stream that this side alone writes. The peer hears of it with the first byte. */
-    openUni(options?: WaitOptions): Promise<SendStream>;
-    /** Waits for a stream that the peer alone writes. */
-    acceptUni(options?: WaitOptions): Promise<RecvStream>;
-    /** Bytes that a datagram may have at the moment; it changes with the path. `undefined` when the peer takes none. */
-    maxDatagramSize(): number | undefined;
-    /** Sends bytes that may be lost, or come in another order. `ERR_MESSAGE_TOO_LARGE` above what one packet holds. */
-    sendDatagram(bytes: Uint8Array, options?: WaitOptions): Promise<void>;
-    readDatagram(options?: WaitOptions): Promise<Uint8Array>;
-    /** Closes the connection at once: what was not delivered is lost. Await `finish()` of your streams before. */
-    close(code?: number, reason?: string): void;
-    /** How it ended. Rejects only by `signal` or `timeoutMs`. */
-    closed(options?: WaitOptions): Promise<ConnectionEnd>;
-    /** How it ended, or `undefined` while it lives. */
-    closeReason(): ConnectionEnd | undefined;
-    /** The ways that packets can take at the moment: directly or through a relay. Data takes the selected one. */
-    paths(): readonly ConnectionPath[];
-    /** What it has sent and received, over all paths. */
-    stats(): ConnectionStats;
 }
 
 interface SpokeOptions extends QueueOptions {
@@ -1064,85 +1179,11 @@ type RedisServer = string | URL | {
     readonly port?: number;
 };
 
-/** A relay of yours. */
-interface RelayOptions {
-    readonly url: string;
-    /** What it wants to see. */
-    readonly token?: string;
-    /**
-     * The UDP port by which a relay with TLS tells endpoints their addresses as it sees them: without them a NAT is seldom passed directly. 0: it has
-     * none. Default 7842, what relays of iroh have.
-     */
-    readonly quicPort?: number;
-}
-
-/** PEM text, the bytes of it, or the path of a file that holds it. */
-type Pem = string | Uint8Array;
-
-/** A stream both ways. */
-interface BiStream {
-    readonly send: SendStream;
-    readonly recv: RecvStream;
-}
-
-/** The sending half of a stream. */
-declare class SendStream {
-    #private;
-    /** Sends all of it. Given up before it is done, a part may have been sent. */
-    writeAll(bytes: Uint8Array, options?: WaitOptions): Promise<void>;
-    /** Ends the stream and waits until the peer has got all of it. `ERR_STREAM_ENDED` when it has stopped the stream with a code. */
-    finish(options?: WaitOptions): Promise<void>;
-    /** Gives the stream up at once, and what waits on it here: the peer hears the code, what has not arrived may be lost. */
-    reset(code?: number): void;
-}
-
-/**
- * The receiving half of a stream. Read it steadily: a peer that sends thousands of small pieces which nobody reads loses its whole connection in this
- * version of the QUIC engine.
- */
-declare class RecvStream {
-    #private;
-    /** Exactly so many bytes; `ERR_STREAM_ENDED` when fewer come. Given up before it is done, what had come is lost. */
-    readExact(count: number, options?: WaitOptions): Promise<Uint8Array>;
-    /** What comes next, at most `max` bytes (default 65 536); `undefined` at the end of the stream. */
-    read(max?: number, options?: WaitOptions): Promise<Uint8Array | undefined>;
-    /** Everything up to the end of the stream; `ERR_MESSAGE_TOO_LARGE` above `max` bytes. */
-    readToEnd(max: number, options?: WaitOptions): Promise<Uint8Array>;
-    /** Wants no more, and gives up what waits on it here: the peer hears the code when it writes. */
-    stop(code?: number): void;
-}
-
-/** How a connection ended. */
-interface ConnectionEnd {
-    /** The code that the peer's application gave, if it did. */
-    readonly code: number | undefined;
-    readonly reason: string;
-}
-
-/** Counters of a connection, of UDP datagrams and their bytes. */
-interface ConnectionStats {
-    readonly sentBytes: number;
-    readonly receivedBytes: number;
-    readonly sentDatagrams: number;
-    readonly receivedDatagrams: number;
-    readonly lostPackets: number;
-    readonly lostBytes: number;
-}
-
-interface ReconnectOptions {
-    /** False: a failing first attempt is the end. Default true. */
-    readonly initial?: boolean;
-    /** First delay in milliseconds; it doubles, and a random part of it is waited. Default 250. */
-    readonly minDelayMs?: number;
-    /** Longest delay in milliseconds. Default 30 000. */
-    readonly maxDelayMs?: number;
-}
-
 // ==== @alkdev/pubsub-native/event-target-iroh-spoke ===============================================================================
 
-export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-gossip
 export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 /** A spoke that dials its hub. */
 export interface IrohDialOptions extends CommonOptions {
@@ -1183,7 +1224,7 @@ interface CommonOptions extends SpokeOptions {
 
 // ==== @alkdev/pubsub-native/iroh ==================================================================================================
 
-export { Addresses }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Addresses }; // see @alkdev/pubsub-native/event-target-iroh-gossip
 /** What a ticket says: who, and where. */
 export interface EndpointAddress {
     readonly nodeId: string;
@@ -1200,21 +1241,21 @@ export declare function parseNodeId(text: string): string;
 /** What a ticket says. An id says who alone. */
 export declare function parseTicket(text: string): EndpointAddress;
 
-export { BiStream }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { ConnectionEnd }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { ConnectionPath }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { ConnectionStats }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { WaitOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { Connection }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { RecvStream }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { SendStream }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { RelayOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { EndpointOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { RelayStatus }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { EndpointStats }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { AccessLists }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { Endpoint }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { BiStream }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { ConnectionEnd }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { ConnectionPath }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { ConnectionStats }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { WaitOptions }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { Connection }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { RecvStream }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { SendStream }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { RelayOptions }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { EndpointOptions }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { RelayStatus }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { EndpointStats }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { AccessLists }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { Endpoint }; // see @alkdev/pubsub-native/event-target-iroh-gossip
 // ==== @alkdev/pubsub-native/event-target-process ==================================================================================
 
 export { BackplaneTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
@@ -1249,10 +1290,10 @@ export declare function createProcessEventTarget<TEvent extends TypedEvent = Any
 
 export { BackplaneTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { ClientTlsOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-gossip
 export { OrAsked }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-gossip
 export { RedisBackplaneOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { RedisCommonOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export type RedisEventTargetOptions = RedisCommonOptions & (RedisAtUrl | RedisAtSentinels | RedisAtNodes);
@@ -1262,7 +1303,7 @@ export { RedisAtSentinels }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { RedisAtUrl }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { RedisLogin }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { RedisServer }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-gossip
 /** A target at a Redis; given to hubs as their `backplane`, it joins them. */
 export interface RedisEventTarget<TEvent extends TypedEvent = AnyEvent> extends NativeTarget<TEvent>, BackplaneTarget {
 }
@@ -1318,11 +1359,11 @@ export declare function createWorkerThreadEventTarget<TEvent extends TypedEvent 
 export type WebSocketClass = new (url: string, protocols?: string[]) => WebSocketLike;
 
 export { ClientTlsOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-gossip
 export { OrAsked }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-gossip
 export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 /** The part of the standard `WebSocket` that is needed. */
 export interface WebSocketLike {
@@ -1425,9 +1466,9 @@ export { DisconnectionDetail }; // see @alkdev/pubsub-native/event-target-iroh-h
 export { HubCallbacks }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { HubEventTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { HubLifeCycleEvents }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
-export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { Limits }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { QueueOptions }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-gossip
 export { NativeAddress }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { RedisBackplaneOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 /** A hub's place at a server. */
@@ -1687,7 +1728,7 @@ export interface NetworkOptions {
     readonly seed?: number;
 }
 
-export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+export { ReconnectOptions }; // see @alkdev/pubsub-native/event-target-iroh-gossip
 export { SpokeOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 // ==== @alkdev/pubsub-native/hub ===================================================================================================
 

@@ -7,6 +7,8 @@ use alkpubsub_engine::hub::{HubConfig, Judgement};
 use alkpubsub_engine::link::{Destination, Refusal};
 use alkpubsub_engine::model::{Allowed, Grants, Limits};
 use alkpubsub_engine::spoke::{PeerKind, Reconnect, SpokeConfig};
+#[cfg(feature = "iroh")]
+use alkpubsub_engine::swarm::{MAX_EVENT_BYTES, SwarmConfig};
 use alkpubsub_engine::transport::redis::{RedisConfig, RedisServers};
 use alkpubsub_engine::transport::tls::ClientTls;
 use alkpubsub_engine::transport::websocket::{ClientConfig, ListenConfig, ServerTls};
@@ -310,6 +312,26 @@ impl SpokeOptions {
             initial: self.reconnect_initial.unwrap_or(defaults.initial),
             min_delay: millis(self.min_delay_ms, defaults.min_delay),
             max_delay: millis(self.max_delay_ms, defaults.max_delay),
+        }
+    }
+}
+
+#[cfg(feature = "iroh")]
+impl SpokeOptions {
+    /// Whom to call is added; where to connect means nothing here.
+    pub(crate) fn swarm_config(&self) -> SwarmConfig {
+        let defaults = SwarmConfig::default();
+        let message_bytes = bytes(self.max_message_bytes, defaults.limits.max_message_bytes);
+        SwarmConfig {
+            bootstrap: Vec::new(),
+            reconnect: Reconnect {
+                initial: self.reconnect_initial.unwrap_or(defaults.reconnect.initial),
+                ..self.reconnect_policy()
+            },
+            max_buffered: bytes(self.max_buffered_amount, defaults.max_buffered),
+            max_pending: bytes(self.max_pending_bytes, defaults.max_pending),
+            queue_max_age: millis(self.queue_max_age_ms, defaults.queue_max_age),
+            limits: Limits { max_message_bytes: message_bytes.min(MAX_EVENT_BYTES), ..limits!(self) },
         }
     }
 }

@@ -26,6 +26,8 @@ mod publisher;
 mod redis;
 mod runtime;
 mod spoke;
+#[cfg(feature = "iroh")]
+mod swarm;
 mod text;
 mod trace;
 mod websocket;

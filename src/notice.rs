@@ -74,6 +74,7 @@ fn gap_to_json(gap: &Gap) -> Value {
         GapCause::ConnectionLost => "connection-lost",
         GapCause::SlowConsumer => "slow-consumer",
         GapCause::Overflow => "overflow",
+        GapCause::Sequence => "sequence",
         _ => "upstream",
     };
     let direction = match gap.direction {

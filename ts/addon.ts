@@ -16,6 +16,7 @@ import type {
   NativeListenOptions,
   NativeNetwork,
   NativeOutcome,
+  NativePort,
   NativeRedisOptions,
   NativeSpokeOptions,
   NativeSpokePort,
@@ -53,6 +54,12 @@ export interface Binding {
     hubId: string | undefined,
     alpn: string | undefined,
   ): NativeSpokePort;
+  irohSwarm(
+    options: NativeSpokeOptions,
+    endpoint: NativeEndpoint,
+    topic: string | Uint8Array,
+    bootstrap: readonly string[],
+  ): NativePort;
   webSocketSpoke(options: NativeSpokeOptions, client: NativeClientOptions): NativeSpokePort;
   memorySpoke(options: NativeSpokeOptions, network: NativeNetwork, name: string, hubName: string): NativeSpokePort;
 }

@@ -17,6 +17,7 @@ export const endpointId: Binding['endpointId'] = addon.endpointId;
 export const endpointAddress: Binding['endpointAddress'] = addon.endpointAddress;
 export const endpointTicket: Binding['endpointTicket'] = addon.endpointTicket;
 export const irohSpoke: Binding['irohSpoke'] = addon.irohSpoke;
+export const irohSwarm: Binding['irohSwarm'] = addon.irohSwarm;
 export const irohWaitingSpoke: Binding['irohWaitingSpoke'] = addon.irohWaitingSpoke;
 export const NativeHub: Binding['NativeHub'] = addon.NativeHub;
 export const NativeMemoryNetwork: Binding['NativeMemoryNetwork'] = addon.NativeMemoryNetwork;

@@ -16,7 +16,7 @@ export function after(cleanUp) {
  * Registers the suite for one kind of target.
  * @param {string} name one of those in targets.mjs
  * @param {() => Promise<{ a: object, b: object, close(): Promise<void> }>} makePair both are made new for each test
- * @param {{ transport: boolean, echo: boolean, acknowledges: boolean }} capabilities
+ * @param {{ transport: boolean, echo: boolean, acknowledges: boolean, small?: boolean }} capabilities
  * @param {{ skip?: string | false }} [options] why the target cannot be had here
  */
 export function conformance(name, makePair, capabilities, { skip = false } = {}) {

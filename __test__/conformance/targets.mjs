@@ -46,6 +46,12 @@ export const columns = [
     capabilities: transport,
   },
   {
+    title: 'Iroh gossip',
+    what: 'two members of a swarm, with and without echo; payloads of 64 KiB at most',
+    suites: ['two members of a swarm', 'two members of a swarm with echo'],
+    capabilities: { ...transport, echo: 'both', small: true },
+  },
+  {
     title: 'one hub, Iroh and WebSocket',
     what: 'an Iroh spoke and a WebSocket spoke of the same relaying hub, both ways',
     suites: [

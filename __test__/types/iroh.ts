@@ -1,5 +1,6 @@
 // Compiled, never run: the types of Iroh endpoints, hubs and spokes.
 import type { EventsOf, NativeTarget } from '@alkdev/pubsub-native';
+import { createIrohGossipEventTarget } from '@alkdev/pubsub-native/event-target-iroh-gossip';
 import {
   createIrohHubEventTarget,
   type HubEventTarget,
@@ -62,6 +63,23 @@ export async function targets(endpoint: Endpoint): Promise<void> {
   // @ts-expect-error: whose spoke?
   await createIrohSpokeEventTarget({ endpoint });
   await hub.close();
+}
+
+export async function swarm(endpoint: Endpoint): Promise<void> {
+  const member: NativeTarget<Events> = await createIrohGossipEventTarget<Events>({
+    endpoint,
+    topic: new Uint8Array(32),
+    bootstrap: ['x', { nodeId: 'y', addresses: ['127.0.0.1:1'] }],
+    reconnect: { initial: true },
+    limits: { heartbeatMs: 1000 },
+  });
+  member.addEventListener('chat.msg:r1', (event) => event.detail.payload.n.toFixed());
+  await createIrohGossipEventTarget({ endpoint, topic: 'chat', bootstrap: [] });
+  // @ts-expect-error: say that it is the first with an empty list
+  await createIrohGossipEventTarget({ endpoint, topic: 'chat' });
+  // @ts-expect-error: nobody is cut off for what others pass on
+  await createIrohGossipEventTarget({ endpoint, topic: 'chat', bootstrap: [], limits: { maxMalformed: 1 } });
+  await member.close();
 }
 
 export async function connections(endpoint: Endpoint): Promise<Uint8Array> {

@@ -5,7 +5,7 @@
 //! is heard in order; a member that is too slow loses events of its own and nobody else's, and hears of each; `Open` comes first, `Closed`
 //! last.
 
-mod inward;
+pub(crate) mod inward;
 mod outward;
 
 use std::sync::atomic::{AtomicU64, Ordering};

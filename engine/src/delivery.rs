@@ -37,6 +37,8 @@ pub enum GapCause {
     Overflow,
     /// The hub itself missed events.
     Upstream,
+    /// The numbers of a publisher have a hole.
+    Sequence,
 }
 
 /// Which way events may be missing.

@@ -1,7 +1,7 @@
 //! Typed events between processes: hubs, spokes and the transports between them.
 //!
 //! Rooms, from the inside out: `model` and `wire` say what an event is and how it lies on the wire, `route` decides who gets it and
-//! what happens when it is too much, `link` has the ports that transports fill, `hub`, `spoke` and `bus` put them to work, `delivery` is
+//! what happens when it is too much, `link` has the ports that transports fill, `hub`, `spoke`, `bus` and `swarm` put them to work, `delivery` is
 //! the port towards the application. `model`, `wire` and `route` know no clock, no socket and no task.
 
 pub mod bus;
@@ -11,6 +11,7 @@ pub mod link;
 pub mod model;
 pub mod route;
 pub mod spoke;
+pub mod swarm;
 pub mod transport;
 pub mod wire;
 
@@ -31,6 +32,8 @@ pub mod trace {
     pub const WEBSOCKET: &str = "alkpubsub::websocket";
     /// Members of buses.
     pub const BUS: &str = "alkpubsub::bus";
+    /// Members of swarms and their neighbours.
+    pub const SWARM: &str = "alkpubsub::swarm";
     /// Who meets whom within the process.
     pub const PROCESS: &str = "alkpubsub::process";
     /// Iroh connections, from their handshakes to their ends.

@@ -1,11 +1,12 @@
 //! The port that transports fill: a *link* is one framed duplex connection to one peer. Does not know hubs, spokes or topics. Transports
-//! that know topics fill the other ports, `link/medium.rs` and `link/backplane.rs`.
+//! that know topics fill the other ports, `link/medium.rs`, `link/backplane.rs` and `link/overlay.rs`.
 //!
 //! A link is two halves. The read half is polled and hands over everything that one read brought. The write half is tried: whoever writes
 //! keeps what is refused.
 
 pub mod backplane;
 pub mod medium;
+pub mod overlay;
 
 use std::future::Future;
 use std::io;

@@ -4,7 +4,7 @@
 //! anything that came after it.
 
 mod actor;
-mod backoff;
+pub(crate) mod backoff;
 mod backplane;
 mod gap;
 mod session;

@@ -1,5 +1,5 @@
-//! What comes to a member of a bus: straight to its application while that keeps up, through a bounded queue of its own while it does not.
-//! Does not know topics of others.
+//! What comes to a member of a bus or swarm: straight to its application while that keeps up, through a bounded queue of its own while it
+//! does not. Does not know topics of others.
 //!
 //! Invariants: events of one publisher stay in order; the queue holds at most its bound, or one event; what does not fit leaves a mark
 //! in its place, with an exact number; a task exists only while something waits.
@@ -15,9 +15,9 @@ use tracing::{error, warn};
 
 use super::BusStats;
 use crate::delivery::{Delivery, Direction, Failure, Gap, GapCause, Notice};
-use crate::link::medium::{Carried, Kept, Member};
+use crate::link::medium::{Carried, Kept, Ledger, Member, Receipt};
 use crate::mailbox::lock;
-use crate::model::{CloseCode, CloseReason, ErrorKind};
+use crate::model::{CloseCode, CloseReason, ErrorKind, Prefix};
 use crate::trace;
 
 /// Entries moved under one lock: publishers wait for it. Source: none, a guess: some 20 microseconds of small events.
@@ -29,6 +29,17 @@ const MAX_GAP_TOPICS: usize = 1024;
 enum Entry {
     Event(Arc<Kept>),
     Missed(Missed),
+    /// Of whoever owns this, in its place among the events. Few: owners tell seldom.
+    Notice(Notice),
+}
+
+/// Of events whose publishers are elsewhere.
+struct Nobody;
+
+impl Ledger for Nobody {
+    fn enter(&self, _bytes: usize) -> Receipt {
+        Box::new(())
+    }
 }
 
 /// Events that found no room, in one place of the queue.
@@ -75,7 +86,7 @@ struct Counters {
     gaps: AtomicU64,
 }
 
-pub(super) struct Inward {
+pub(crate) struct Inward {
     delivery: Arc<dyn Delivery>,
     max_pending: usize,
     runtime: Handle,
@@ -89,7 +100,7 @@ pub(super) struct Inward {
 }
 
 impl Inward {
-    pub(super) fn new(delivery: Arc<dyn Delivery>, max_pending: usize, runtime: Handle) -> Arc<Self> {
+    pub(crate) fn new(delivery: Arc<dyn Delivery>, max_pending: usize, runtime: Handle) -> Arc<Self> {
         Arc::new_cyclic(|itself| Self {
             delivery,
             max_pending,
@@ -102,24 +113,24 @@ impl Inward {
         })
     }
 
-    pub(super) fn listen(&self, topic: &str) {
+    pub(crate) fn listen(&self, topic: &str) {
         lock(&self.topics).insert(topic.into());
     }
 
-    pub(super) fn unlisten(&self, topic: &str) {
+    pub(crate) fn unlisten(&self, topic: &str) {
         lock(&self.topics).remove(topic);
     }
 
-    pub(super) fn listens_to(&self, topic: &str) -> bool {
+    pub(crate) fn listens_to(&self, topic: &str) -> bool {
         lock(&self.topics).contains(topic)
     }
 
-    pub(super) fn for_each_topic(&self, act: impl FnMut(&str)) {
+    pub(crate) fn for_each_topic(&self, act: impl FnMut(&str)) {
         lock(&self.topics).iter().map(|topic| &**topic).for_each(act);
     }
 
     /// Drops what waits and hears nothing more.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut queue = lock(&self.queue);
         queue.is_closed = true;
         let entries = std::mem::take(&mut queue.entries);
@@ -129,7 +140,7 @@ impl Inward {
         drop(entries);
     }
 
-    pub(super) fn stats(&self) -> BusStats {
+    pub(crate) fn stats(&self) -> BusStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         BusStats {
             delivered: read(&self.counters.delivered),
@@ -148,6 +159,25 @@ impl Inward {
 
     fn deliver_carried(&self, event: &Carried<'_>) {
         self.deliver(event.prefix().type_(), event.prefix().id(), event.payload());
+    }
+
+    /// An event of somebody who does not want to know how long it waits. From one thread at a time.
+    pub(crate) fn hear_from_afar(&self, type_: &str, id: &str, payload: &str) {
+        if self.waiting.load(Ordering::Acquire) == 0 && !self.delivery.is_full() {
+            return self.deliver(type_, id, payload);
+        }
+        self.enqueue(&Carried::new(&Prefix::new(type_, id), payload, &Nobody));
+    }
+
+    /// Tells the application something behind the events that came before.
+    pub(crate) fn notice(&self, notice: Notice) {
+        let mut queue = lock(&self.queue);
+        if queue.entries.is_empty() {
+            drop(queue);
+            return self.delivery.notice(notice);
+        }
+        queue.entries.push_back(Entry::Notice(notice));
+        self.settle(&queue);
     }
 
     fn enqueue(&self, event: &Carried<'_>) {
@@ -213,6 +243,7 @@ impl Inward {
             match entry {
                 Entry::Event(event) => self.deliver(event.type_(), event.id(), event.payload()),
                 Entry::Missed(missed) => self.tell(missed),
+                Entry::Notice(notice) => self.delivery.notice(notice),
             }
         }
         queue.is_moving = !queue.entries.is_empty();

@@ -1,4 +1,4 @@
-//! When a spoke tries again: full jitter over a doubling bound. Does not sleep and does not roll dice.
+//! When a spoke or a swarm tries again: full jitter over a doubling bound. Does not sleep and does not roll dice.
 //!
 //! Source of full jitter: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015: it spreads a herd best.
 
@@ -10,7 +10,7 @@ use super::Reconnect;
 pub(super) const STABLE: Duration = Duration::from_secs(60);
 
 /// The delay before an attempt, counted from one; `dice` is uniform in 0..1.
-pub(super) fn delay(reconnect: &Reconnect, attempt: u32, dice: f64) -> Duration {
+pub(crate) fn delay(reconnect: &Reconnect, attempt: u32, dice: f64) -> Duration {
     let doublings = attempt.saturating_sub(1).min(30);
     let bound = reconnect.min_delay.saturating_mul(1 << doublings).min(reconnect.max_delay);
     bound.mul_f64(dice)

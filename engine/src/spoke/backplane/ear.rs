@@ -190,7 +190,7 @@ fn hole_of(gap: Gap) -> Hole {
     let cause = match gap.cause {
         GapCause::SlowConsumer => HoleCause::SlowConsumer,
         GapCause::Overflow => HoleCause::Overflow,
-        GapCause::ConnectionLost | GapCause::Upstream => HoleCause::ConnectionLost,
+        GapCause::ConnectionLost | GapCause::Upstream | GapCause::Sequence => HoleCause::ConnectionLost,
     };
     let side = match gap.direction {
         Direction::In => HoleSide::In,

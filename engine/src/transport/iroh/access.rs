@@ -3,7 +3,7 @@
 //! Invariant: an id that the lists do not let in has no live connection a moment after they changed.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use iroh::EndpointId;
 use iroh::endpoint::{Connection, VarInt, WeakConnectionHandle};
@@ -57,20 +57,24 @@ impl Access {
         lock(&self.state).lists.lets_in(id)
     }
 
-    /// Enters a connection, unless the lists refuse it: then it is closed.
-    pub(super) fn admit(&self, connection: &Connection) -> bool {
-        let id = connection.remote_id();
-        let mut state = lock(&self.state);
+    /// Enters a connection until it is closed; false when the lists refuse it.
+    pub(super) fn enter(this: &Arc<Self>, connection: &Connection) -> bool {
+        let (id, stable_id) = (connection.remote_id(), connection.stable_id());
+        let mut state = lock(&this.state);
         if !state.lists.lets_in(&id) {
-            drop(state);
-            deny(connection);
             return false;
         }
-        state.live.insert(connection.stable_id(), (id, connection.weak_handle()));
+        state.live.insert(stable_id, (id, connection.weak_handle()));
+        drop(state);
+        let (this, closed) = (Arc::clone(this), connection.weak_handle().closed());
+        tokio::spawn(async move {
+            closed.await;
+            this.forget(stable_id);
+        });
         true
     }
 
-    pub(super) fn forget(&self, stable_id: usize) {
+    fn forget(&self, stable_id: usize) {
         lock(&self.state).live.remove(&stable_id);
     }
 
@@ -101,7 +105,7 @@ impl Access {
     }
 }
 
-fn deny(connection: &Connection) {
+pub(super) fn deny(connection: &Connection) {
     debug!(target: trace::IROH, id = %connection.remote_id().fmt_short(), "denied");
     connection.close(VarInt::from_u32(CloseCode::REFUSED.0.into()), DENIED.as_bytes());
 }

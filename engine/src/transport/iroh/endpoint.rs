@@ -19,8 +19,9 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::access::{Access, Lists};
+use super::access::{self, Access, Lists};
 use super::facts::{Counters, EndpointFacts, count};
+use super::gossip::{Gate, Swarms};
 use super::link;
 use crate::link::BoxFuture;
 use crate::mailbox::lock;
@@ -100,7 +101,8 @@ pub(super) type Door = Arc<dyn Fn(Connection) -> BoxFuture<()> + Send + Sync>;
 struct Shared {
     endpoint: Endpoint,
     addresses: MemoryLookup,
-    access: Access,
+    access: Arc<Access>,
+    swarms: Swarms,
     doors: Mutex<Doors>,
     handshakes: Arc<Semaphore>,
     staying: AtomicUsize,
@@ -174,14 +176,17 @@ impl IrohEndpoint {
         let is_loopback = matches!(config.relays, Relays::None)
             && !config.bind.is_empty()
             && config.bind.iter().all(|address| address.ip().is_loopback());
-        let endpoint = builder(&config, addresses.clone())?.bind().await;
+        let access = Arc::new(Access::new(Lists::default()));
+        let builder = builder(&config, addresses.clone())?.hooks(Gate(Arc::clone(&access)));
+        let endpoint = builder.bind().await;
         let endpoint = endpoint.map_err(|error| {
             Error::new(ErrorKind::Listen, format!("the endpoint cannot be bound to {:?}: {error:#}", config.bind))
         })?;
         let shared = Arc::new(Shared {
             endpoint,
             addresses,
-            access: Access::new(Lists::default()),
+            access,
+            swarms: Swarms::default(),
             doors: Mutex::default(),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
             staying: AtomicUsize::new(0),
@@ -294,6 +299,10 @@ impl IrohEndpoint {
         self.shared.access.live_with(id)
     }
 
+    pub(super) fn swarms(&self) -> &Swarms {
+        &self.shared.swarms
+    }
+
     pub(super) fn lets_in(&self, id: &EndpointId) -> bool {
         self.shared.access.lets_in(id)
     }
@@ -337,17 +346,12 @@ impl IrohEndpoint {
 
     /// Enters a connection that was made, unless the lists refuse it.
     pub(super) fn enter(&self, connection: &Connection) -> bool {
-        if !self.shared.access.admit(connection) {
+        let is_let_in = Access::enter(&self.shared.access, connection);
+        if !is_let_in {
             count(&self.shared.counters.denied);
-            return false;
+            access::deny(connection);
         }
-        let (shared, stable_id) = (Arc::clone(&self.shared), connection.stable_id());
-        let closed = connection.weak_handle().closed();
-        tokio::spawn(async move {
-            closed.await;
-            shared.access.forget(stable_id);
-        });
-        true
+        is_let_in
     }
 
     async fn all_left(&self) {

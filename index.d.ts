@@ -592,7 +592,7 @@ export interface ReconnectOptions {
     readonly maxDelayMs?: number;
 }
 
-/** A member to begin with: its id alone, when the endpoint knows its addresses or finds them, or with them. */
+/** A member to begin with: a ticket, or its id alone, when the endpoint knows its addresses or finds them, or with them. */
 export type GossipPeer = string | {
     readonly nodeId: string;
     readonly addresses: Addresses;

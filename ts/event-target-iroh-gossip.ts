@@ -2,7 +2,7 @@
 // Does not know how a member behaves (native-target.ts, engine/src/swarm.rs).
 
 import type { Addresses, Endpoint } from './iroh.js';
-import { parseNodeId } from './iroh.js';
+import { parseNodeId, parseTicket } from './iroh-address.js';
 import { calling, nativeOf } from './iroh-native.js';
 import { closeOnAbort } from './life-cycle.js';
 import { checkLimits, type Limits, type QueueOptions } from './limits.js';
@@ -17,7 +17,7 @@ export type { Addresses } from './iroh.js';
 export type { Limits, QueueOptions } from './limits.js';
 export type { ReconnectOptions } from './spoke-options.js';
 
-/** A member to begin with: its id alone, when the endpoint knows its addresses or finds them, or with them. */
+/** A member to begin with: a ticket, or its id alone, when the endpoint knows its addresses or finds them, or with them. */
 export type GossipPeer = string | { readonly nodeId: string; readonly addresses: Addresses };
 
 export interface IrohGossipOptions extends QueueOptions {
@@ -105,10 +105,17 @@ function readTopic(topic: unknown): string | Buffer {
 function readBootstrap(endpoint: Endpoint, bootstrap: unknown): string[] {
   if (!Array.isArray(bootstrap)) throw wrong('bootstrap', 'an array of ids, empty for the first member', bootstrap);
   return bootstrap.map((peer: GossipPeer) => {
-    if (typeof peer === 'string') return parseNodeId(peer);
+    if (typeof peer === 'string') return readTicket(endpoint, peer);
     checkNames(peer, ['nodeId', 'addresses'], 'bootstrap');
     const id = parseNodeId(peer.nodeId);
     endpoint.addAddress(id, peer.addresses);
     return id;
   });
+}
+
+/** An id is a ticket without addresses. */
+function readTicket(endpoint: Endpoint, ticket: string): string {
+  const { nodeId, addresses } = parseTicket(ticket);
+  if (addresses.length > 0) endpoint.addAddress(nodeId, addresses);
+  return nodeId;
 }

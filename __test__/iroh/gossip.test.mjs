@@ -59,6 +59,20 @@ test('who reaches nobody is told, once or as often as it likes', async (t) => {
   await assert.rejects(waiting, { code: 'ERR_CLOSED' });
 });
 
+test('a ticket is enough to join by, and what is no ticket is refused at once', async (t) => {
+  const [{ target, endpoint }] = await makeSwarm(t, 1);
+  const options = { endpoint: await makeEndpoint(t), topic: 'by ticket', ...brisk };
+  const first = await createIrohGossipEventTarget({ endpoint, topic: 'by ticket', bootstrap: [] });
+  const second = await createIrohGossipEventTarget({ ...options, bootstrap: [endpoint.ticket()] });
+  t.after(() => Promise.all([first.close(), second.close()]));
+  const heard = collect(first, 'a:b');
+  say(second, 1);
+  await until(() => heard.length === 1, 'the event has come');
+  assert.equal(target.stats().received, 0, 'another topic is another swarm');
+  for (const bootstrap of [['endpointgarbage'], ['no id'], [7]])
+    await assert.rejects(createIrohGossipEventTarget({ ...options, topic: 'other', bootstrap }), TypeError);
+});
+
 test('lists of the endpoint keep members out, and end what is there', async (t) => {
   const [one, two] = await makeSwarm(t, 2);
   const life = collectLife(two.target);

@@ -1,5 +1,6 @@
 // How the processes of the main job reach their hub, by transport: a hub on this machine, and spokes that find it by a text that it gives.
 // Does not know lines, nor who publishes. Closing what it made closes the endpoint below as well.
+import { createIrohGossipEventTarget } from '@alkdev/pubsub-native/event-target-iroh-gossip';
 import { createIrohHubEventTarget } from '@alkdev/pubsub-native/event-target-iroh-hub';
 import { createIrohSpokeEventTarget } from '@alkdev/pubsub-native/event-target-iroh-spoke';
 import { createWebSocketClientEventTarget } from '@alkdev/pubsub-native/event-target-websocket-client';
@@ -24,6 +25,12 @@ const hubs = {
     await endpoint.online({ timeoutMs: 10_000 });
     return irohHub(endpoint, backplane, `relay:${url} ${endpoint.ticket()}`, { anyone: true });
   },
+
+  /** No hub: the first member of a swarm, whom the others name when they join. */
+  async gossip() {
+    const endpoint = await Endpoint.createWithOptions({ bind: '127.0.0.1:0' });
+    return swarmMember(endpoint, [], `gossip:${endpoint.ticket()}`);
+  },
 };
 
 async function irohHub(endpoint, backplane, address, options) {
@@ -45,7 +52,16 @@ const spokes = {
     const [url, ticket] = address.split(' ');
     return irohSpoke(await Endpoint.createWithOptions({ bind: [], relays: [url] }), ticket);
   },
+
+  async gossip(ticket) {
+    return swarmMember(await Endpoint.createWithOptions({ bind: '127.0.0.1:0' }), [ticket]);
+  },
 };
+
+async function swarmMember(endpoint, bootstrap, address) {
+  const member = await createIrohGossipEventTarget({ endpoint, topic: 'main job', bootstrap });
+  return { target: member, address, close: () => member.close().then(() => endpoint.close()) };
+}
 
 async function irohSpoke(endpoint, ticket) {
   const spoke = await createIrohSpokeEventTarget({ endpoint, hubNodeId: ticket });
@@ -53,7 +69,7 @@ async function irohSpoke(endpoint, ticket) {
 }
 
 /**
- * A hub that is bound, over `websocket`, `iroh` or `relay:URL`, and joined to others if there is a backplane: its target, its address for `dial`,
+ * A hub that is bound, over `websocket`, `iroh` or `relay:URL`, or the first member of a swarm (`gossip`), and joined to others if there is a backplane: its target, its address for `dial`,
  * and how it is closed.
  */
 export function listen(transport, backplane) {
@@ -63,6 +79,6 @@ export function listen(transport, backplane) {
 
 /** A spoke of the hub at an address: its target, and how it is closed. */
 export function dial(address) {
-  const [, name, rest] = /^(iroh|relay):(.*)$/.exec(address) ?? [null, 'websocket', address];
+  const [, name, rest] = /^(iroh|relay|gossip):(.*)$/.exec(address) ?? [null, 'websocket', address];
   return spokes[name](rest);
 }

@@ -1,4 +1,5 @@
-// Events through a Redis of its own: this package beside the clients of other libraries. `npm run bench:redis`.
+// Events through a Redis of its own: this package beside the clients of other libraries. `npm run bench:redis`. With `-- --glide` also
+// `@valkey/valkey-glide`, which is no dependency here: `npm install --no-save @valkey/valkey-glide`.
 // All variants alternate in one run, in processes that are made anew for each round. Medians over the rounds, smallest and largest in brackets.
 
 import { fork } from 'node:child_process';
@@ -9,6 +10,7 @@ import { median, spread, table } from './measure.mjs';
 import { setUpPackage } from './setup.mjs';
 
 const VARIANTS = ['this package', 'ioredis', 'ioredis, auto-pipelining', 'node-redis', 'graphql-yoga'];
+if (process.argv.includes('--glide')) VARIANTS.push('valkey-glide');
 const ROUNDS = Number(process.env.ROUNDS ?? 5);
 const EVENTS = 60_000;
 const DELAYS = 220;

@@ -12,7 +12,7 @@ import { setUpPackage } from './setup.mjs';
 const VARIANTS = ['this package', 'ioredis', 'ioredis, auto-pipelining', 'node-redis', 'graphql-yoga'];
 if (process.argv.includes('--glide')) VARIANTS.push('valkey-glide');
 const ROUNDS = Number(process.env.ROUNDS ?? 5);
-const EVENTS = 60_000;
+const EVENTS = 300_000;
 const DELAYS = 220;
 const TOPICS = 10_000;
 

@@ -62,13 +62,13 @@ export async function operate<T>(
     return await new Promise<T>((resolve, reject) => {
       const operation = calling(() =>
         start(({ code, message }) => {
-          if (code === undefined || code === null) resolve(take(operation));
+          if (code === undefined || code === null) resolve(new Promise<T>((taken) => taken(take(operation))));
           else reject(toPubSubError(new Error(`${code}: ${message}`)));
         }),
       );
       const giveUp = (reason: unknown): void => {
-        operation.cancel();
-        reject(reason);
+        // What has been brought just now is not thrown away.
+        if (operation.cancel()) reject(reason);
       };
       if (signal !== undefined) ignore = onAbort(signal, () => giveUp(signal.reason));
       if (timeoutMs !== undefined)

@@ -9,6 +9,7 @@ mod access;
 mod address;
 mod connect;
 mod endpoint;
+mod entrance;
 mod facts;
 mod gossip;
 mod halves;
@@ -19,6 +20,7 @@ mod ledger;
 mod link;
 mod outflow;
 mod raw;
+mod screening;
 mod wait;
 
 pub use accept::{AcceptConfig, Acceptance, Caller};
@@ -32,6 +34,7 @@ pub use id::{parse_id, parse_secret_key};
 pub use iroh::{EndpointAddr, TransportAddr};
 pub use key_file::key_in_file;
 pub use raw::{Arrivals, ConnectionEnd, IrohConnection};
+pub use screening::{Answer, Newcomer, Question, Screening};
 pub use wait::{IrohWaiter, WaitConfig};
 
 /// The protocol of links to plain peers, and what is appended to it for native ones.

@@ -89,6 +89,7 @@ pub(crate) fn hub_with(endpoint: IrohEndpoint, refuses: bool, max_inbound: usize
         max_message: 1 << 20,
         max_inbound,
         handshake: Duration::from_secs(10),
+        max_waiting: 16,
     };
     let accepting = endpoint.take_for(config, Arc::clone(&shelf) as Arc<dyn Accept>).expect("the protocol is free");
     Hub { endpoint, shelf, accepting }

@@ -19,6 +19,9 @@ use crate::model::{CloseCode, CloseReason, Error, ErrorKind};
 
 /// Connections that wait for `accept`. Source: none, a guess.
 const MAX_ARRIVALS: usize = 128;
+/// What the QUIC engine holds of all streams of a connection that the application has: as many as the peer may open, 200 of 256 KiB,
+/// so that one that is not read stands in no other's way.
+const WINDOW: u32 = 50 << 20;
 
 /// A connection of the application. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -70,7 +73,7 @@ impl IrohEndpoint {
         let dial = DialConfig { hub: id, alpn, speaks: Speaks::Plain, max_message: 0 };
         let connector = IrohConnector::new(self.clone(), dial).called("the peer");
         let connection = connector.connection().await.map_err(|failed| failed.error)?;
-        Ok(IrohConnection::kept(connection, self.clone()))
+        Ok(IrohConnection::kept(connection, self.clone()).in_use())
     }
 
     /// Begins to take connections of protocols of the application's.
@@ -96,7 +99,7 @@ impl IrohEndpoint {
 impl Arrivals {
     /// The next one; `None` once the endpoint is closed. Cancel safe.
     pub async fn next(&self) -> Option<IrohConnection> {
-        self.connections.lock().await.recv().await
+        self.connections.lock().await.recv().await.map(IrohConnection::in_use)
     }
 }
 
@@ -107,6 +110,12 @@ impl IrohConnection {
         let keeper = kept.clone();
         tokio::spawn(async move { keeper.connection.closed().await });
         kept
+    }
+
+    /// The application has it: whoever is at its other end may send more than a stranger.
+    fn in_use(self) -> Self {
+        self.connection.set_receive_window(VarInt::from_u32(WINDOW));
+        self
     }
 
     pub(super) fn quic(&self) -> &Connection {

@@ -4,12 +4,12 @@
 // ref(), and until it is bound and while it closes, which both end.
 
 import { PubSubError } from './errors.js';
+import { NativeEndpoint } from './iroh-addon.js';
 import { type Addresses, parseNodeId, parseTicket, sortAddresses } from './iroh-address.js';
 import { Connection, type ConnectionPath, operate, type WaitOptions } from './iroh-connection.js';
 import { type IncomingFilter, screen } from './iroh-incoming.js';
 import { bindNative, calling, outcome } from './iroh-native.js';
 import { forget, hold, release } from './keep-alive.js';
-import { NativeEndpoint } from './native.js';
 import {
   callback,
   checkNames,

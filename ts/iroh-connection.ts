@@ -227,7 +227,7 @@ export class Connection {
     return operate((onDone) => this.#native.readDatagram(onDone), takeBytes, options);
   }
 
-  /** Closes the connection at once: what was not delivered is lost. Await `finish()` of your streams before. */
+  /** Closes the connection at once: what was not delivered is lost. Await `finish()` of your streams before. A reason is cut after 512 bytes. */
   close(code: number = 0, reason: string = ''): void {
     if (typeof reason !== 'string') throw wrong('reason', 'a string', reason);
     this.#native.close(readCode(code), reason);

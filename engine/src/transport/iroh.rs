@@ -23,6 +23,8 @@ mod raw;
 mod screening;
 mod wait;
 
+use crate::model::{Error, ErrorKind};
+
 pub use accept::{AcceptConfig, Acceptance, Caller};
 pub use address::{AddressWatch, parse_address, parse_ticket, ticket};
 pub use connect::{DialConfig, IrohConnector, Speaks};
@@ -47,6 +49,19 @@ const CALL_SUFFIX: &str = "+call";
 /// The protocol of links that a hub dials.
 fn called(alpn: &str) -> String {
     format!("{alpn}{CALL_SUFFIX}")
+}
+
+/// Bytes of a protocol's name. Source: RFC 7301, section 3.1: its length is one byte, and it is not empty.
+const MAX_ALPN: usize = 255;
+
+/// One name that cannot be written makes every handshake fail of those who offer it, and of those who accept it.
+fn check_alpn(alpn: &[u8]) -> Result<(), Error> {
+    if (1..=MAX_ALPN).contains(&alpn.len()) {
+        return Ok(());
+    }
+    let shown: String = String::from_utf8_lossy(alpn).chars().take(40).collect();
+    let message = format!("alpn {shown:?} has {} bytes with what is appended, expected 1 to {MAX_ALPN}", alpn.len());
+    Err(Error::new(ErrorKind::InvalidOption, message))
 }
 
 /// Both names of a protocol, the native one first.

@@ -18,6 +18,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 use super::access::{self, Access, Lists};
+use super::check_alpn;
 use super::entrance::{self, HANDSHAKES};
 use super::facts::{Counters, EndpointFacts, count};
 use super::gossip::{Gate, Swarms};
@@ -334,8 +335,9 @@ impl IrohEndpoint {
     /// Has `door` get the connections of some protocols, the first preferred.
     ///
     /// # Errors
-    /// `Listen` when one of them is taken, `Closed` when the endpoint is closed.
+    /// `InvalidOption` for a name that none can be, `Listen` when one of them is taken, `Closed` when the endpoint is closed.
     pub(super) fn register(&self, alpns: &[Vec<u8>], door: &Door) -> Result<Registered, Error> {
+        alpns.iter().try_for_each(|alpn| check_alpn(alpn))?;
         let mut doors = lock(&self.shared.doors);
         if doors.is_closed {
             return Err(Error::new(ErrorKind::Closed, "the endpoint is closed"));

@@ -180,6 +180,7 @@ impl Porter {
             send,
             recv,
             is_native,
+            is_opener: false,
             max_message: self.config.max_message,
             claim: self.ledger.open(),
         });

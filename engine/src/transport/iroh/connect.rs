@@ -113,6 +113,7 @@ impl IrohConnector {
             send,
             recv,
             is_native,
+            is_opener: true,
             max_message: self.config.max_message,
             claim: Claim::unshared(),
         }))

@@ -144,14 +144,16 @@ impl IrohEndpoint {
 }
 
 impl Arrivals {
-    /// The next one; `None` once the endpoint is closed. Cancel safe.
+    /// The next one that lives; `None` once the endpoint is closed. Cancel safe.
     pub async fn next(&self) -> Option<IrohConnection> {
         loop {
             let changed = self.queue.changed.notified();
             {
                 let mut waiting = lock(&self.queue.state);
-                if let Some(connection) = waiting.connections.pop_front() {
-                    return Some(connection.in_use());
+                while let Some(connection) = waiting.connections.pop_front() {
+                    if connection.close_reason().is_none() {
+                        return Some(connection.in_use());
+                    }
                 }
                 if waiting.is_over {
                     return None;

@@ -726,6 +726,13 @@ interface EndpointOptions {
     readonly allow?: readonly string[];
     /** These ids may not, also when they are allowed. */
     readonly deny?: readonly string[];
+    /**
+     * Asked about everybody who comes in and whom the lists let in, before a hub, a spoke that waits or `accept()` hears of it. Not asked about whom
+     * this endpoint dials. While it thinks, JavaScript is blocked or it fails, nobody is let in.
+     */
+    readonly incoming?: IncomingFilter;
+    /** Milliseconds that `incoming` has for each; then they are closed with 4408. Default 10 000. */
+    readonly incomingTimeoutMs?: number;
     /** Milliseconds without a packet after which a connection is dead. Default 25 000. */
     readonly idleTimeoutMs?: number;
 }
@@ -766,12 +773,14 @@ interface ConnectionPath {
 interface EndpointStats {
     /** Connections that live, those of hubs and spokes among them. */
     readonly connections: number;
-    /** Connections that came in and that the lists let in. */
+    /** Connections that came in and that the lists and `incoming` let in. */
     readonly accepted: number;
     /** Connections that were made by dialling. */
     readonly dialled: number;
     /** Connections, of both directions, that the lists refused. */
     readonly denied: number;
+    /** Connections that came in and that `incoming` did not let in: its answer was no, failed or late, or 256 waited for it. */
+    readonly refused: number;
     /** Handshakes that came in and failed, or took too long. */
     readonly failed: number;
     /** Handshakes that were refused because 1024 were under way. */
@@ -833,6 +842,9 @@ interface RelayOptions {
 /** PEM text, the bytes of it, or the path of a file that holds it. */
 type Pem = string | Uint8Array;
 
+/** True: may come in. False: closed with 4403. What throws or rejects lets nobody in. */
+type IncomingFilter = (info: IncomingInfo) => boolean | PromiseLike<boolean>;
+
 /** A stream both ways. */
 interface BiStream {
     readonly send: SendStream;
@@ -881,6 +893,18 @@ interface ConnectionStats {
     readonly receivedDatagrams: number;
     readonly lostPackets: number;
     readonly lostBytes: number;
+}
+
+/** Who has come in. The handshake is over: the id is proven, and the address receives what is sent to it. */
+interface IncomingInfo {
+    /** 64 lower-case hex digits. */
+    readonly nodeId: string;
+    /** The protocol that it wants, as it offers it: that of a hub with `+hello` behind it for native peers. */
+    readonly alpn: string;
+    /** Where its first packet came from, `host:port`; `undefined` when that came through a relay. */
+    readonly remoteAddress: string | undefined;
+    /** The URL of the relay that its first packet came through. */
+    readonly relay: string | undefined;
 }
 
 // ==== @alkdev/pubsub-native/event-target-iroh-hub =================================================================================
@@ -1249,6 +1273,8 @@ export { WaitOptions }; // see @alkdev/pubsub-native/event-target-iroh-gossip
 export { Connection }; // see @alkdev/pubsub-native/event-target-iroh-gossip
 export { RecvStream }; // see @alkdev/pubsub-native/event-target-iroh-gossip
 export { SendStream }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { IncomingFilter }; // see @alkdev/pubsub-native/event-target-iroh-gossip
+export { IncomingInfo }; // see @alkdev/pubsub-native/event-target-iroh-gossip
 export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-gossip
 export { RelayOptions }; // see @alkdev/pubsub-native/event-target-iroh-gossip
 export { EndpointOptions }; // see @alkdev/pubsub-native/event-target-iroh-gossip

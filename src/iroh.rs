@@ -7,8 +7,8 @@ use std::time::Duration;
 use alkpubsub_engine::hub::Hub;
 use alkpubsub_engine::model::{Error as EngineError, ErrorKind};
 use alkpubsub_engine::transport::iroh::{
-    ALPN, AcceptConfig, DialConfig, EndpointConfig, IrohConnector, IrohEndpoint, IrohWaiter, Relay, Relays, Speaks,
-    WaitConfig, key_in_file, parse_address, parse_id, parse_secret_key,
+    ALPN, AcceptConfig, DialConfig, EndpointConfig, IrohConnector, IrohEndpoint, IrohWaiter, Relay, Relays, Screening,
+    Speaks, WaitConfig, key_in_file, parse_address, parse_id, parse_secret_key,
 };
 use napi::bindgen_prelude::{Buffer, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
@@ -20,6 +20,7 @@ use crate::error::code;
 use crate::hub::{Address, NativeHub};
 use crate::iroh_connection::{NativeOperation, Product, operate};
 use crate::iroh_facts::address_of;
+use crate::iroh_incoming::{Incoming, answer_of, screening};
 use crate::runtime::{self, EndsWithEnvironment, end_with_environment};
 use crate::spoke::NativeSpoke;
 
@@ -43,6 +44,7 @@ pub struct EndpointOptions {
     pub own_relays: Vec<RelayOptions>,
     pub relay_roots: Option<String>,
     pub idle_timeout_ms: Option<f64>,
+    pub incoming_timeout_ms: Option<f64>,
 }
 
 /// What came of something that took time: nothing, or an error.
@@ -118,19 +120,45 @@ impl EndsWithEnvironment for EndpointShared {
 #[napi]
 pub struct NativeEndpoint {
     shared: Arc<EndpointShared>,
+    screening: Option<Arc<Screening>>,
 }
 
 #[napi]
 impl NativeEndpoint {
-    /// Begins to bind; `onDone` hears how that went.
-    #[napi(constructor, catch_unwind, ts_args_type = "options: EndpointOptions, onDone: (outcome: Outcome) => void")]
-    pub fn new(env: &Env, options: EndpointOptions, on_done: Function<'_, Outcome, ()>) -> Result<Self> {
+    /// Begins to bind; `onDone` hears how that went. With `onIncoming` somebody is let in only when `answerIncoming` says so; it is called when
+    /// there is something to `takeIncoming`.
+    #[napi(
+        constructor,
+        catch_unwind,
+        ts_args_type = "options: EndpointOptions, onDone: (outcome: Outcome) => void, onIncoming?: () => void"
+    )]
+    pub fn new(
+        env: &Env,
+        options: EndpointOptions,
+        on_done: Function<'_, Outcome, ()>,
+        on_incoming: Option<Function<'_, (), ()>>,
+    ) -> Result<Self> {
         let shared = Arc::new(EndpointShared { stage: Mutex::new(Stage::Unbound) });
         let weak: std::sync::Weak<dyn EndsWithEnvironment> = Arc::downgrade(&shared) as _;
         end_with_environment(env, weak)?;
         let on_done = done(on_done)?;
-        runtime::handle().spawn(live(options, Arc::clone(&shared), on_done));
-        Ok(Self { shared })
+        let screening = on_incoming.map(|wake| screening(wake, options.incoming_timeout_ms)).transpose()?;
+        runtime::handle().spawn(live(options, screening.clone(), Arc::clone(&shared), on_done));
+        Ok(Self { shared, screening })
+    }
+
+    /// Who has come in since the last time and is to be let in or not.
+    #[napi(catch_unwind)]
+    pub fn take_incoming(&self) -> Vec<Incoming> {
+        self.screening.iter().flat_map(|it| it.take()).map(Incoming::from).collect()
+    }
+
+    /// What the application says: `admitted`, `refused`, or that it could not decide.
+    #[napi(catch_unwind)]
+    pub fn answer_incoming(&self, token: u32, answer: String) {
+        if let Some(screening) = &self.screening {
+            screening.answer(token, answer_of(&answer));
+        }
     }
 
     /// 64 lower-case hex digits.
@@ -183,9 +211,9 @@ impl NativeEndpoint {
 }
 
 /// Binds, and keeps what environments look for until the endpoint is closed.
-async fn live(options: EndpointOptions, shared: Arc<EndpointShared>, on_done: Done) {
+async fn live(options: EndpointOptions, screening: Option<Arc<Screening>>, shared: Arc<EndpointShared>, on_done: Done) {
     let bound = match endpoint_config(options) {
-        Ok(config) => IrohEndpoint::bind(config).await,
+        Ok(config) => IrohEndpoint::bind(EndpointConfig { screening, ..config }).await,
         Err(error) => Err(error),
     };
     let endpoint = match bound {
@@ -230,6 +258,7 @@ fn endpoint_config(options: EndpointOptions) -> std::result::Result<EndpointConf
         },
         relay_roots: options.relay_roots,
         idle: options.idle_timeout_ms.map_or(defaults.idle, |given| Duration::from_millis(given as u64)),
+        screening: None,
     })
 }
 
@@ -257,6 +286,7 @@ impl NativeHub {
             max_message: hub.limits.max_message_bytes,
             max_inbound: hub.limits.max_inbound_bytes,
             handshake: hub.limits.handshake,
+            max_waiting: hub.limits.max_connections,
         };
         let caller = self.caller();
         self.add_start(Box::new(move |hub, opening| {

@@ -2,8 +2,10 @@
 //!
 //! What takes time is an operation: its callback says that it is over, its object has the result and gives it up.
 
-use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, ready};
 
 use alkpubsub_engine::model::Error as EngineError;
 use alkpubsub_engine::transport::iroh::{Arrivals, ConnectionEnd, EndpointAddr, IrohConnection, IrohRecv, IrohSend};
@@ -26,10 +28,18 @@ pub(crate) enum Product {
     Address(EndpointAddr),
 }
 
+/// How far something has come.
+enum Progress {
+    UnderWay,
+    /// The callback is called, or will be.
+    Over(Option<Product>),
+    GivenUp,
+}
+
 /// Something under way.
 #[napi]
 pub struct NativeOperation {
-    product: Arc<Mutex<Option<Product>>>,
+    progress: Arc<Mutex<Progress>>,
     task: AbortHandle,
 }
 
@@ -51,23 +61,42 @@ pub(crate) fn operate(
     work: impl Future<Output = std::result::Result<Product, EngineError>> + Send + 'static,
 ) -> Result<NativeOperation> {
     let on_done = done(on_done)?;
-    let product = Arc::new(Mutex::new(None));
-    let place = Arc::clone(&product);
+    let progress = Arc::new(Mutex::new(Progress::UnderWay));
+    let place = Arc::clone(&progress);
     let task = runtime::handle().spawn(async move {
-        let result = work.await.map(|product| {
-            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(product);
+        let mut work = pin!(work);
+        // Under the lock: what has been brought is not given up any more, and nothing is brought that was. Else bytes would be lost, or a connection
+        // that nobody could close.
+        let result = poll_fn(|cx| {
+            let mut progress = place.lock().unwrap_or_else(PoisonError::into_inner);
+            if matches!(*progress, Progress::GivenUp) {
+                return Poll::Ready(None);
+            }
+            let result = ready!(work.as_mut().poll(cx));
+            let (product, result) = result.map_or_else(|error| (None, Err(error)), |product| (Some(product), Ok(())));
+            *progress = Progress::Over(product);
+            Poll::Ready(Some(result))
         });
-        settle(&on_done, result);
+        if let Some(result) = result.await {
+            settle(&on_done, result);
+        }
     });
-    Ok(NativeOperation { product, task: task.abort_handle() })
+    Ok(NativeOperation { progress, task: task.abort_handle() })
 }
 
 #[napi]
 impl NativeOperation {
-    /// Gives it up: the callback is not called any more.
+    /// Gives it up: the callback is not called any more. False: too late, it is over and the callback comes.
     #[napi(catch_unwind)]
-    pub fn cancel(&self) {
+    pub fn cancel(&self) -> bool {
+        let mut progress = self.progress();
+        if matches!(*progress, Progress::Over(_)) {
+            return false;
+        }
+        *progress = Progress::GivenUp;
+        drop(progress);
         self.task.abort();
+        true
     }
 
     #[napi(catch_unwind)]
@@ -112,8 +141,15 @@ impl NativeOperation {
 }
 
 impl NativeOperation {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(&self) -> Option<Product> {
-        self.product.lock().unwrap_or_else(PoisonError::into_inner).take()
+        match &mut *self.progress() {
+            Progress::Over(product) => product.take(),
+            Progress::UnderWay | Progress::GivenUp => None,
+        }
     }
 }
 

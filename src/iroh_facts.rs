@@ -95,6 +95,7 @@ pub struct EndpointStats {
     pub dialled: f64,
     pub denied: f64,
     pub failed: f64,
+    pub refused: f64,
     pub crowded_out: f64,
 }
 
@@ -106,6 +107,7 @@ impl From<EndpointFacts> for EndpointStats {
             dialled: facts.dialled as f64,
             denied: facts.denied as f64,
             failed: facts.failed as f64,
+            refused: facts.refused as f64,
             crowded_out: facts.crowded_out as f64,
         }
     }

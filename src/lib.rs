@@ -18,6 +18,8 @@ mod iroh;
 mod iroh_connection;
 #[cfg(feature = "iroh")]
 mod iroh_facts;
+#[cfg(feature = "iroh")]
+mod iroh_incoming;
 mod memory;
 mod notice;
 mod port;

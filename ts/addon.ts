@@ -34,6 +34,7 @@ export interface Binding {
   readonly NativeEndpoint: new (
     options: NativeEndpointOptions,
     onDone: (outcome: NativeOutcome) => void,
+    onIncoming?: () => void,
   ) => NativeEndpoint;
   readonly NativeMemoryNetwork: new (seed: number) => NativeNetwork;
   processBus(name: string, options: NativeBusOptions): NativeBusPort;

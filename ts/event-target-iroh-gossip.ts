@@ -2,11 +2,11 @@
 // Does not know how a member behaves (native-target.ts, engine/src/swarm.rs).
 
 import type { Addresses, Endpoint } from './iroh.js';
+import { irohSwarm } from './iroh-addon.js';
 import { parseNodeId, parseTicket } from './iroh-address.js';
 import { calling, nativeOf } from './iroh-native.js';
 import { closeOnAbort } from './life-cycle.js';
 import { checkLimits, type Limits, type QueueOptions } from './limits.js';
-import { irohSwarm } from './native.js';
 import { PortTarget } from './native-target.js';
 import { abortSignal, boolean, checkNames, positiveInteger, wrong } from './options.js';
 import { type ReconnectOptions, readSpokeOptions } from './spoke-options.js';

@@ -3,6 +3,7 @@
 
 import { type HubOptions, hubOptionNames, makeHub } from './hub-options.js';
 import type { IrohHubEventTarget } from './hub-target.js';
+import './iroh-addon.js';
 import { type IrohOptions, irohOptionNames, readIroh } from './iroh-options.js';
 import { checkNames, given } from './options.js';
 import type { AnyEvent, TypedEvent } from './types.js';

@@ -2,9 +2,9 @@
 // Does not know how a spoke behaves (native-target.ts, engine/src/spoke/).
 
 import type { Endpoint } from './iroh.js';
+import { irohSpoke, irohWaitingSpoke } from './iroh-addon.js';
 import { parseTicket } from './iroh-address.js';
 import { calling, nativeOf } from './iroh-native.js';
-import { irohSpoke, irohWaitingSpoke } from './native.js';
 import { makeSpoke } from './native-spoke.js';
 import { checkNames, invalidOption, string } from './options.js';
 import type { NativeSpokeOptions, NativeSpokePort } from './port.js';

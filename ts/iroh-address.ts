@@ -1,8 +1,8 @@
 // Where endpoints are reached: ids, addresses and tickets as people write them. Does not look anything up, and remembers nothing.
 // Invariant: whatever is no id and no ticket is ERR_INVALID_ID, here and not later.
 
+import { endpointAddress, endpointId, endpointTicket } from './iroh-addon.js';
 import { calling } from './iroh-native.js';
-import { endpointAddress, endpointId, endpointTicket } from './native.js';
 import { strings, wrong } from './options.js';
 
 /**

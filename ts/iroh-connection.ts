@@ -62,13 +62,13 @@ export async function operate<T>(
     return await new Promise<T>((resolve, reject) => {
       const operation = calling(() =>
         start(({ code, message }) => {
-          if (code === undefined || code === null) resolve(take(operation));
+          if (code === undefined || code === null) resolve(new Promise<T>((taken) => taken(take(operation))));
           else reject(toPubSubError(new Error(`${code}: ${message}`)));
         }),
       );
       const giveUp = (reason: unknown): void => {
-        operation.cancel();
-        reject(reason);
+        // What has been brought just now is not thrown away.
+        if (operation.cancel()) reject(reason);
       };
       if (signal !== undefined) ignore = onAbort(signal, () => giveUp(signal.reason));
       if (timeoutMs !== undefined)
@@ -227,7 +227,7 @@ export class Connection {
     return operate((onDone) => this.#native.readDatagram(onDone), takeBytes, options);
   }
 
-  /** Closes the connection at once: what was not delivered is lost. Await `finish()` of your streams before. */
+  /** Closes the connection at once: what was not delivered is lost. Await `finish()` of your streams before. A reason is cut after 512 bytes. */
   close(code: number = 0, reason: string = ''): void {
     if (typeof reason !== 'string') throw wrong('reason', 'a string', reason);
     this.#native.close(readCode(code), reason);

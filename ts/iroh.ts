@@ -4,12 +4,14 @@
 // ref(), and until it is bound and while it closes, which both end.
 
 import { PubSubError } from './errors.js';
+import { NativeEndpoint } from './iroh-addon.js';
 import { type Addresses, parseNodeId, parseTicket, sortAddresses } from './iroh-address.js';
 import { Connection, type ConnectionPath, operate, type WaitOptions } from './iroh-connection.js';
+import { type IncomingFilter, screen } from './iroh-incoming.js';
 import { bindNative, calling, outcome } from './iroh-native.js';
 import { forget, hold, release } from './keep-alive.js';
-import { NativeEndpoint } from './native.js';
 import {
+  callback,
   checkNames,
   given,
   invalidOption,
@@ -31,6 +33,7 @@ import type {
 export { type Addresses, type EndpointAddress, formatTicket, parseNodeId, parseTicket } from './iroh-address.js';
 export type { BiStream, ConnectionEnd, ConnectionPath, ConnectionStats, WaitOptions } from './iroh-connection.js';
 export { Connection, RecvStream, SendStream } from './iroh-connection.js';
+export type { IncomingFilter, IncomingInfo } from './iroh-incoming.js';
 export type { Pem } from './pem.js';
 
 /** A relay of yours. */
@@ -70,6 +73,13 @@ export interface EndpointOptions {
   readonly allow?: readonly string[];
   /** These ids may not, also when they are allowed. */
   readonly deny?: readonly string[];
+  /**
+   * Asked about everybody who comes in and whom the lists let in, before a hub, a spoke that waits or `accept()` hears of it. Not asked about whom
+   * this endpoint dials. While it thinks, JavaScript is blocked or it fails, nobody is let in.
+   */
+  readonly incoming?: IncomingFilter;
+  /** Milliseconds that `incoming` has for each; then they are closed with 4408. Default 10 000. */
+  readonly incomingTimeoutMs?: number;
   /** Milliseconds without a packet after which a connection is dead. Default 25 000. */
   readonly idleTimeoutMs?: number;
 }
@@ -87,12 +97,14 @@ export interface RelayStatus {
 export interface EndpointStats {
   /** Connections that live, those of hubs and spokes among them. */
   readonly connections: number;
-  /** Connections that came in and that the lists let in. */
+  /** Connections that came in and that the lists and `incoming` let in. */
   readonly accepted: number;
   /** Connections that were made by dialling. */
   readonly dialled: number;
   /** Connections, of both directions, that the lists refused. */
   readonly denied: number;
+  /** Connections that came in and that `incoming` did not let in: its answer was no, failed or late, or 256 waited for it. */
+  readonly refused: number;
   /** Handshakes that came in and failed, or took too long. */
   readonly failed: number;
   /** Handshakes that were refused because 1024 were under way. */
@@ -115,6 +127,8 @@ const names: readonly string[] = [
   'addresses',
   'allow',
   'deny',
+  'incoming',
+  'incomingTimeoutMs',
   'idleTimeoutMs',
 ];
 
@@ -145,12 +159,14 @@ export class Endpoint implements AsyncDisposable {
   /** A new endpoint. Rejects with `ERR_LISTEN` when an address cannot be had. */
   static async createWithOptions(options: EndpointOptions): Promise<Endpoint> {
     const settings = readOptions(options);
+    const { incoming } = options;
     const waiting = {};
     hold(waiting);
     try {
       let native: NativeEndpoint | undefined;
       await outcome((onDone) => {
-        native = calling(() => new NativeEndpoint(settings, onDone));
+        const ask = incoming && ((): void => screen(native as NativeEndpoint, incoming));
+        native = calling(() => new NativeEndpoint(settings, onDone, ask));
       });
       const endpoint = new Endpoint(native as NativeEndpoint);
       endpoint.#configure(options);
@@ -265,7 +281,7 @@ export class Endpoint implements AsyncDisposable {
     );
   }
 
-  /** The next connection by one of the protocols in `alpns`. */
+  /** The next connection by one of the protocols in `alpns`; those that have ended before are passed over. */
   accept(options?: WaitOptions): Promise<Connection> {
     const arrivals = this.#arrivals;
     if (arrivals === undefined) throw invalidOption('nothing is accepted: give alpns to createWithOptions');
@@ -317,10 +333,11 @@ export class Endpoint implements AsyncDisposable {
 
   #configure({ addresses = {}, allow, deny, alpns = [] }: EndpointOptions): void {
     try {
+      // First: nobody comes in before the lists are there.
+      if (allow !== undefined || deny !== undefined) this.setAccess(given({ allow, deny }));
       if (alpns.length > 0) this.#arrivals = calling(() => this.#native.arrivals(alpns));
       if (Array.isArray(addresses)) for (const ticket of strings('addresses', addresses) ?? []) this.addAddress(ticket);
       else for (const [id, list] of Object.entries(addresses)) this.addAddress(id, list);
-      if (allow !== undefined || deny !== undefined) this.setAccess(given({ allow, deny }));
     } catch (error) {
       void this.close();
       throw error;
@@ -332,6 +349,7 @@ function readOptions(options: EndpointOptions): NativeEndpointOptions {
   checkNames(options, names);
   const { secretKey, keyFile } = options;
   strings('alpns', options.alpns);
+  callback('incoming', options.incoming);
   if (secretKey !== undefined && keyFile !== undefined)
     throw invalidOption('secretKey and keyFile exclude each other: give one of them');
   if (secretKey !== undefined && !(secretKey instanceof Uint8Array && secretKey.length === 32))
@@ -345,7 +363,8 @@ function readOptions(options: EndpointOptions): NativeEndpointOptions {
       secretKey: secretKey === undefined ? undefined : Buffer.from(secretKey),
       keyFile: string('keyFile', keyFile),
       relayRoots: pemText('relayRoots', options.relayRoots),
-      idleTimeoutMs: positiveInteger('idleTimeoutMs', options.idleTimeoutMs, MAX_IDLE_MS),
+      idleTimeoutMs: positiveInteger('idleTimeoutMs', options.idleTimeoutMs, MAX_LIMIT_MS),
+      incomingTimeoutMs: positiveInteger('incomingTimeoutMs', options.incomingTimeoutMs, MAX_LIMIT_MS),
     }),
   };
 }
@@ -356,8 +375,8 @@ function toConnection(native: NativeConnection | null): Connection {
 }
 
 const MAX_PORT = 65_535;
-/** A day. */
-const MAX_IDLE_MS = 86_400_000;
+/** A day, for either limit. */
+const MAX_LIMIT_MS = 86_400_000;
 
 function readList(name: string, value: string | readonly string[] | undefined): readonly string[] | undefined {
   return strings(name, typeof value === 'string' ? [value] : value);

@@ -350,6 +350,7 @@ export interface NativeEndpointOptions {
   readonly ownRelays: readonly NativeRelay[];
   readonly relayRoots?: string;
   readonly idleTimeoutMs?: number;
+  readonly incomingTimeoutMs?: number;
 }
 
 /** An endpoint of Iroh. Errors that it throws begin with their code and a colon. */
@@ -367,8 +368,22 @@ export interface NativeEndpoint {
   setAccess(allow: readonly string[] | undefined, deny: readonly string[]): void;
   connect(id: string, alpn: string, onDone: OnDone): NativeOperation;
   arrivals(alpns: readonly string[]): NativeArrivals;
+  takeIncoming(): NativeIncoming[];
+  answerIncoming(token: number, answer: NativeIncomingAnswer): void;
   close(onDone: (outcome: NativeOutcome) => void): void;
 }
+
+/** Somebody who has come in and is to be let in or not. */
+export interface NativeIncoming {
+  readonly token: number;
+  readonly id: string;
+  readonly alpn: string;
+  readonly kind: 'direct' | 'relay' | 'other';
+  readonly address: string;
+}
+
+/** `failed`: it could not be decided. */
+export type NativeIncomingAnswer = 'admitted' | 'refused' | 'failed';
 
 /** Where an endpoint is reached. */
 export interface NativeAddresses {
@@ -398,6 +413,7 @@ interface NativeEndpointStats {
   readonly accepted: number;
   readonly dialled: number;
   readonly denied: number;
+  readonly refused: number;
   readonly failed: number;
   readonly crowdedOut: number;
 }
@@ -419,7 +435,8 @@ type OnDone = (outcome: NativeOutcome) => void;
 
 /** Something under way. What it brought is taken once, when `onDone` was called without an error. */
 export interface NativeOperation {
-  cancel(): void;
+  /** False: it is over, and `onDone` is called in a moment. */
+  cancel(): boolean;
   takeBytes(): Uint8Array | null;
   takeConnection(): NativeConnection | null;
   takeStreams(): NativeStreams | null;

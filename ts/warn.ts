@@ -12,13 +12,13 @@ const MAX_CODES = 1024;
 
 const lastWarned = new Map<string, number>();
 
-export function warnUnheard(error: PubSubError): void {
+export function warnUnheard(error: PubSubError, remedy: string = 'add a listener of "error" to handle this'): void {
   const now = Date.now();
   const last = lastWarned.get(error.code);
   if (last !== undefined && now - last < QUIET_MS) return;
   if (lastWarned.size >= MAX_CODES) lastWarned.clear();
   lastWarned.set(error.code, now);
-  warn(`${error.message} (add a listener of "error" to handle this)`, error.code);
+  warn(`${error.message} (${remedy})`, error.code);
 }
 
 const warned = new Set<string>();

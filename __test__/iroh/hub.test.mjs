@@ -95,3 +95,12 @@ test('a hub over both transports is open once both are bound', async (t) => {
   await makeSpoke(t, endpoint);
   assert.deepEqual([opens.entries, hub.connections.size], [['open'], 1]);
 });
+
+test('a spoke without hello that says nothing is a connection like others, and is not taken for one that does not come', async (t) => {
+  let come;
+  const [coming, quiet] = [new Promise((resolve) => (come = resolve)), { peer: 'plain', reconnect: false }];
+  const { hub, endpoint } = await makeHub(t, { onConnection: (_, connection) => come(connection.native) });
+  const spoke = await makeSpoke(t, endpoint, quiet);
+  assert.equal(await within(coming, 'the hub hears of it long before handshakeMs'), false);
+  assert.deepEqual([spoke.state, hub.stats().connections, hub.stats().malformed], ['open', 1, 0]);
+});

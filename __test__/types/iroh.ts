@@ -13,6 +13,8 @@ import {
   type ConnectionEnd,
   Endpoint,
   formatTicket,
+  type IncomingFilter,
+  type IncomingInfo,
   parseNodeId,
   parseTicket,
   type SendStream,
@@ -26,6 +28,11 @@ export async function endpoints(): Promise<string> {
     bind: ['0.0.0.0:0', '[::]:0'],
     relays: [{ url: 'https://relay.example', token: 't' }],
   });
+  const incoming: IncomingFilter = ({ nodeId, alpn, remoteAddress = '', relay }: IncomingInfo) =>
+    nodeId !== alpn && remoteAddress.startsWith('127.') && relay === undefined;
+  await Endpoint.createWithOptions({ incoming: async (info) => incoming(info), incomingTimeoutMs: 1000 });
+  // @ts-expect-error: an answer is needed
+  await Endpoint.createWithOptions({ incoming: () => {} });
   // @ts-expect-error: no such word
   await Endpoint.createWithOptions({ relays: 'public' });
   // @ts-expect-error: endpoints are made by create

@@ -8,12 +8,13 @@ use alkpubsub_engine::model::CloseCode;
 use alkpubsub_engine::transport::iroh::{ALPN, DialConfig, IrohConnector, Speaks};
 use iroh::endpoint::{Connection, ConnectionError, PortmapperConfig, RecvStream, SendStream, VarInt, presets};
 use iroh::{Endpoint, EndpointAddr, RelayMode};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 #[path = "support/iroh_peers.rs"]
 mod peers;
 
-use peers::{Hub, address, event, frame, hub, hub_with, loopback, read_until, within, write_all};
+use peers::{Hub, MAX_WAITING, address, event, frame, hub, hub_with, loopback, read_until, within, write_all};
 
 const HELLO: &str = r#"{"type":"__hello","id":"","payload":{"version":1,"role":"spoke","features":["credit"]}}"#;
 const NATIVE: &str = "alkpubsub/1+hello";
@@ -193,6 +194,35 @@ async fn who_is_not_let_in_hears_the_code_and_no_stream_is_accepted() {
             let ConnectionError::ApplicationClosed(close) = connection.closed().await else { unreachable!("refused") };
             assert_eq!((close.error_code, &close.reason[..]), (VarInt::from_u32(4403), reason.as_bytes()));
             assert!(hub.shelf.links.lock().expect("no panic").is_empty());
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_many_wait_to_be_let_in_and_one_more_hears_1013_until_one_of_them_goes() {
+    within(async {
+        let (hub, dialer) = (hub(false).await, bare(&[]).await);
+        let (mut waiting, mut ends) = (Vec::new(), JoinSet::new());
+        for number in 0..=MAX_WAITING {
+            let connection = dialer.connect(address(&hub.endpoint), ALPN.as_bytes()).await.expect("a handshake");
+            let watched = connection.clone();
+            ends.spawn(async move { (number, watched.closed().await) });
+            waiting.push(connection);
+        }
+        let (number, end) = ends.join_next().await.expect("one").expect("no panic");
+        let ConnectionError::ApplicationClosed(close) = end else { unreachable!("refused") };
+        assert_eq!((close.error_code, &close.reason[..]), (VarInt::from_u32(1013), &b"too many connections"[..]));
+        // It leaves while it waits for nothing but its own stream.
+        waiting[(number + 1) % waiting.len()].close(VarInt::from_u32(0), b"");
+        loop {
+            let (connection, mut send, _recv) = dial(&dialer, &hub, ALPN).await;
+            if send_one_by_one(&connection, &mut send, &event(20), 1).await {
+                let came = timeout(Duration::from_millis(200), hub.shelf.link()).await;
+                if came.is_ok() {
+                    break;
+                }
+            }
         }
     })
     .await;

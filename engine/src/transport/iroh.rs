@@ -9,6 +9,7 @@ mod access;
 mod address;
 mod connect;
 mod endpoint;
+mod entrance;
 mod facts;
 mod gossip;
 mod halves;
@@ -19,7 +20,10 @@ mod ledger;
 mod link;
 mod outflow;
 mod raw;
+mod screening;
 mod wait;
+
+use crate::model::{Error, ErrorKind};
 
 pub use accept::{AcceptConfig, Acceptance, Caller};
 pub use address::{AddressWatch, parse_address, parse_ticket, ticket};
@@ -32,6 +36,7 @@ pub use id::{parse_id, parse_secret_key};
 pub use iroh::{EndpointAddr, TransportAddr};
 pub use key_file::key_in_file;
 pub use raw::{Arrivals, ConnectionEnd, IrohConnection};
+pub use screening::{Answer, Newcomer, Question, Screening};
 pub use wait::{IrohWaiter, WaitConfig};
 
 /// The protocol of links to plain peers, and what is appended to it for native ones.
@@ -44,6 +49,19 @@ const CALL_SUFFIX: &str = "+call";
 /// The protocol of links that a hub dials.
 fn called(alpn: &str) -> String {
     format!("{alpn}{CALL_SUFFIX}")
+}
+
+/// Bytes of a protocol's name. Source: RFC 7301, section 3.1: its length is one byte, and it is not empty.
+const MAX_ALPN: usize = 255;
+
+/// One name that cannot be written makes every handshake fail of those who offer it, and of those who accept it.
+fn check_alpn(alpn: &[u8]) -> Result<(), Error> {
+    if (1..=MAX_ALPN).contains(&alpn.len()) {
+        return Ok(());
+    }
+    let shown: String = String::from_utf8_lossy(alpn).chars().take(40).collect();
+    let message = format!("alpn {shown:?} has {} bytes with what is appended, expected 1 to {MAX_ALPN}", alpn.len());
+    Err(Error::new(ErrorKind::InvalidOption, message))
 }
 
 /// Both names of a protocol, the native one first.

@@ -14,6 +14,9 @@ use iroh::EndpointAddr;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+/// Who may wait at once to be let in.
+pub(crate) const MAX_WAITING: usize = 8;
+
 /// Everything here ends, or says that it did not.
 pub(crate) async fn within<T>(work: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(180), work).await.expect("it ends")
@@ -89,6 +92,7 @@ pub(crate) fn hub_with(endpoint: IrohEndpoint, refuses: bool, max_inbound: usize
         max_message: 1 << 20,
         max_inbound,
         handshake: Duration::from_secs(10),
+        max_waiting: MAX_WAITING,
     };
     let accepting = endpoint.take_for(config, Arc::clone(&shelf) as Arc<dyn Accept>).expect("the protocol is free");
     Hub { endpoint, shelf, accepting }

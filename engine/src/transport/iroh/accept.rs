@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use iroh::endpoint::{Connection, ConnectionError, VarInt};
 use iroh::{EndpointAddr, EndpointId};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
@@ -35,6 +36,8 @@ pub struct AcceptConfig {
     pub max_inbound: usize,
     /// From the connection to its stream.
     pub handshake: Duration,
+    /// Connections that wait to be let in at once; one more is closed.
+    pub max_waiting: usize,
 }
 
 /// Accepting, until this is dropped.
@@ -121,7 +124,8 @@ impl IrohEndpoint {
         }
         let names = alpns(&config.alpn);
         let ledger = Ledger::new(config.max_inbound);
-        let porter = Arc::new(Porter { config, acceptor, endpoint: self.clone(), ledger });
+        let waiting = Semaphore::new(config.max_waiting.min(Semaphore::MAX_PERMITS));
+        let porter = Arc::new(Porter { config, acceptor, endpoint: self.clone(), ledger, waiting });
         let receiving = Arc::clone(&porter);
         let door: Door = Arc::new(move |connection| -> BoxFuture<()> {
             let porter = Arc::clone(&receiving);
@@ -136,6 +140,7 @@ struct Porter {
     acceptor: Arc<dyn Accept>,
     endpoint: IrohEndpoint,
     ledger: Ledger,
+    waiting: Semaphore,
 }
 
 impl Porter {
@@ -151,10 +156,13 @@ impl Porter {
         let deadline = Instant::now() + self.config.handshake;
         connection.set_max_concurrent_bi_streams(VarInt::from_u32(1));
         connection.set_max_concurrent_uni_streams(VarInt::from_u32(0));
-        if !self.acceptor.has_room() {
+        let Some(_place) = self.waiting.try_acquire().ok().filter(|_| self.acceptor.has_room()) else {
             return Err(no_room());
-        }
-        let asked = timeout_at(deadline, self.acceptor.authorize(link::peer_of(connection))).await;
+        };
+        let asked = tokio::select! {
+            asked = timeout_at(deadline, self.acceptor.authorize(link::peer_of(connection))) => asked,
+            error = connection.closed() => return Ok(Err(error)),
+        };
         let admission = asked.map_err(|_| late())?.map_err(refused)?;
         // Others may have come in while that was decided.
         if !self.acceptor.has_room() {
@@ -172,6 +180,7 @@ impl Porter {
             send,
             recv,
             is_native,
+            is_opener: false,
             max_message: self.config.max_message,
             claim: self.ledger.open(),
         });

@@ -9,11 +9,11 @@ use iroh::endpoint::{
 use tracing::debug;
 
 use super::access::DENIED;
-use super::alpns;
 use super::endpoint::IrohEndpoint;
 use super::facts::count;
 use super::ledger::Claim;
 use super::link::{self, Parts};
+use super::{alpns, check_alpn};
 use crate::link::{BoxFuture, Connect, ConnectError, Destination, Link};
 use crate::model::{CloseCode, Error, ErrorKind};
 use crate::trace;
@@ -90,6 +90,7 @@ impl IrohConnector {
             Speaks::Native => (native, Vec::new()),
             Speaks::Plain => (plain, Vec::new()),
         };
+        check_alpn(&first).map_err(terminal)?;
         debug!(target: trace::IROH, hub = %config.hub.fmt_short(), "dialing");
         let options = ConnectOptions::new().with_additional_alpns(others);
         let connecting = endpoint.quic().connect_with_opts(config.hub, &first, options).await;
@@ -112,6 +113,7 @@ impl IrohConnector {
             send,
             recv,
             is_native,
+            is_opener: true,
             max_message: self.config.max_message,
             claim: Claim::unshared(),
         }))

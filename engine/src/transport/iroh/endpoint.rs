@@ -1,7 +1,6 @@
-//! An endpoint: a key, its sockets, and who gets the connections that come in. Does not know what they are used for.
+//! An endpoint: a key, its sockets, and who gets the connections that come in. Does not know what they are used for; `entrance.rs` lets them in.
 //!
-//! Invariants: connections are accepted concurrently, as many at once as `HANDSHAKES`; who is not let in is told so before a stream is
-//! accepted; the endpoint lives until it is closed, whatever becomes of the handles to it.
+//! Invariant: the endpoint lives until it is closed, whatever becomes of the handles to it.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -17,23 +16,23 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
-use tracing::debug;
 
 use super::access::{self, Access, Lists};
+use super::check_alpn;
+use super::entrance::{self, HANDSHAKES};
 use super::facts::{Counters, EndpointFacts, count};
 use super::gossip::{Gate, Swarms};
 use super::link;
+use super::screening::Screening;
 use crate::link::BoxFuture;
 use crate::mailbox::lock;
 use crate::model::{CloseCode, CloseReason, Error, ErrorKind};
-use crate::trace;
 
-/// Handshakes under way at once; one more is refused. Source: none, a guess.
-const HANDSHAKES: usize = 1024;
-/// From the first packet to the end of the handshake. Source: none, a guess: hundreds at once on one slow core take more than ten seconds.
-const HANDSHAKE: Duration = Duration::from_secs(30);
 /// What the QUIC engine holds of one stream. It bounds what it keeps while a reading task waits for its turn.
 const STREAM_WINDOW: u32 = 256 << 10;
+/// What the QUIC engine holds of all streams of a connection that nobody has let in yet, and of links, which have one. Without it a stranger
+/// could leave 50 MB here before anybody has looked at it.
+const CONNECTION_WINDOW: u32 = 512 << 10;
 /// What a round trip is taken for before the first was measured. An endpoint that closes waits three probe time-outs, each about three times
 /// this, for each connection one of whose ways is as new as that: with the 333 ms of RFC 9002 three seconds. Source: 100 ms is what Chromium
 /// takes. On slower lines the first packets are sent twice.
@@ -80,6 +79,8 @@ pub struct EndpointConfig {
     pub relay_roots: Option<String>,
     /// How long a connection may be silent before it counts as dead. Source of the default: 2.5 heartbeats.
     pub idle: Duration,
+    /// Asks the application about everybody who comes in; nobody is asked if `None`.
+    pub screening: Option<Arc<Screening>>,
 }
 
 impl Default for EndpointConfig {
@@ -91,6 +92,7 @@ impl Default for EndpointConfig {
             relays: Relays::None,
             relay_roots: None,
             idle: Duration::from_secs(25),
+            screening: None,
         }
     }
 }
@@ -103,6 +105,7 @@ struct Shared {
     addresses: MemoryLookup,
     access: Arc<Access>,
     swarms: Swarms,
+    screening: Option<Arc<Screening>>,
     doors: Mutex<Doors>,
     handshakes: Arc<Semaphore>,
     staying: AtomicUsize,
@@ -187,6 +190,7 @@ impl IrohEndpoint {
             addresses,
             access,
             swarms: Swarms::default(),
+            screening: config.screening,
             doors: Mutex::default(),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
             staying: AtomicUsize::new(0),
@@ -196,7 +200,7 @@ impl IrohEndpoint {
             has_relays,
         });
         let this = Self { shared };
-        tokio::spawn(this.clone().accept_all());
+        tokio::spawn(entrance::accept_all(this.clone()));
         Ok(this)
     }
 
@@ -224,10 +228,10 @@ impl IrohEndpoint {
         self.shared.is_loopback
     }
 
-    /// True when somebody must be named to be let in.
+    /// True when somebody must be named to be let in, or is asked about.
     #[must_use]
     pub fn is_guarded(&self) -> bool {
-        self.shared.access.is_guarded()
+        self.shared.screening.is_some() || self.shared.access.is_guarded()
     }
 
     /// True once it is closed.
@@ -276,6 +280,9 @@ impl IrohEndpoint {
             std::mem::take(&mut doors.by_alpn)
         };
         drop(doors);
+        if let Some(screening) = &self.shared.screening {
+            screening.give_up();
+        }
         let _late = timeout(FAREWELL, self.all_left()).await;
         let reason = CloseReason::new(CloseCode::GOING_AWAY, "the endpoint was closed");
         self.shared.access.live().iter().for_each(|connection| link::close(connection, &reason));
@@ -284,6 +291,19 @@ impl IrohEndpoint {
 
     pub(super) fn quic(&self) -> &Endpoint {
         &self.shared.endpoint
+    }
+
+    pub(super) fn screening(&self) -> Option<&Screening> {
+        self.shared.screening.as_deref()
+    }
+
+    pub(super) fn handshakes(&self) -> &Arc<Semaphore> {
+        &self.shared.handshakes
+    }
+
+    /// Who gets the connections of a protocol.
+    pub(super) fn door(&self, alpn: &[u8]) -> Option<Door> {
+        lock(&self.shared.doors).by_alpn.get(alpn).map(Arc::clone)
     }
 
     pub(super) fn counters(&self) -> &Counters {
@@ -315,8 +335,9 @@ impl IrohEndpoint {
     /// Has `door` get the connections of some protocols, the first preferred.
     ///
     /// # Errors
-    /// `Listen` when one of them is taken, `Closed` when the endpoint is closed.
+    /// `InvalidOption` for a name that none can be, `Listen` when one of them is taken, `Closed` when the endpoint is closed.
     pub(super) fn register(&self, alpns: &[Vec<u8>], door: &Door) -> Result<Registered, Error> {
+        alpns.iter().try_for_each(|alpn| check_alpn(alpn))?;
         let mut doors = lock(&self.shared.doors);
         if doors.is_closed {
             return Err(Error::new(ErrorKind::Closed, "the endpoint is closed"));
@@ -361,48 +382,6 @@ impl IrohEndpoint {
                 return;
             }
             left.await;
-        }
-    }
-
-    async fn accept_all(self) {
-        while let Some(incoming) = self.shared.endpoint.accept().await {
-            let Ok(place) = Arc::clone(&self.shared.handshakes).try_acquire_owned() else {
-                count(&self.shared.counters.crowded_out);
-                incoming.refuse();
-                continue;
-            };
-            let this = self.clone();
-            tokio::spawn(async move {
-                let connection = timeout(HANDSHAKE, incoming).await;
-                drop(place);
-                match connection {
-                    Ok(Ok(connection)) => this.receive(connection).await,
-                    Ok(Err(error)) => this.failed(&format!("{error:#}")),
-                    Err(_) => this.failed("it took too long"),
-                }
-            });
-        }
-    }
-
-    /// Concerns nobody but its client, which was told or is gone.
-    fn failed(&self, error: &str) {
-        count(&self.shared.counters.failed);
-        debug!(target: trace::IROH, error, "handshake failed");
-    }
-
-    async fn receive(&self, connection: Connection) {
-        if !self.enter(&connection) {
-            return;
-        }
-        count(&self.shared.counters.accepted);
-        let door = lock(&self.shared.doors).by_alpn.get(connection.alpn()).map(Arc::clone);
-        match door {
-            Some(door) => door(connection).await,
-            // Whoever wanted this protocol has just gone.
-            None => link::close(
-                &connection,
-                &CloseReason::new(CloseCode::GOING_AWAY, "nobody accepts this protocol any more"),
-            ),
         }
     }
 }
@@ -470,6 +449,7 @@ fn transport(idle: Duration) -> QuicTransportConfig {
     QuicTransportConfig::builder()
         .initial_rtt(INITIAL_RTT)
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
         .max_idle_timeout(Some(idle.try_into().expect("a day of milliseconds fits a VarInt")))
         .keep_alive_interval(keep_alive)
         .default_path_keep_alive_interval(keep_alive)

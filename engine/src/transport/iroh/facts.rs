@@ -61,12 +61,14 @@ pub struct ConnectionFacts {
 pub struct EndpointFacts {
     /// Connections that live.
     pub connections: u64,
-    /// Connections that came in and were let in by the lists.
+    /// Connections that came in and were let in, by the lists and by the application.
     pub accepted: u64,
     /// Connections that were made by dialling.
     pub dialled: u64,
     /// Connections, of both directions, that the lists refused.
     pub denied: u64,
+    /// Connections that came in and that the application did not let in, whatever the reason.
+    pub refused: u64,
     /// Handshakes that came in and failed or took too long.
     pub failed: u64,
     /// Handshakes that were refused because too many were under way.
@@ -79,6 +81,7 @@ pub(super) struct Counters {
     pub(super) accepted: AtomicU64,
     pub(super) dialled: AtomicU64,
     pub(super) denied: AtomicU64,
+    pub(super) refused: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) crowded_out: AtomicU64,
 }
@@ -91,6 +94,7 @@ impl Counters {
             accepted: read(&self.accepted),
             dialled: read(&self.dialled),
             denied: read(&self.denied),
+            refused: read(&self.refused),
             failed: read(&self.failed),
             crowded_out: read(&self.crowded_out),
         }

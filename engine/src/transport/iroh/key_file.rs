@@ -2,8 +2,8 @@
 //!
 //! Invariants: a key is never written over another one; a file that others may read is refused, not repaired.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use data_encoding::HEXLOWER;
@@ -11,6 +11,9 @@ use iroh::SecretKey;
 
 use super::id::parse_secret_key;
 use crate::model::{Error, ErrorKind};
+
+/// Bytes of the file that are looked at: more is no key. Source: none, a guess.
+const MAX_BYTES: u64 = 1024;
 
 /// Reads the key in a file; makes a file with a new key where there is none.
 ///
@@ -20,22 +23,31 @@ pub fn key_in_file(path: &Path) -> Result<SecretKey, Error> {
     let failed = |error: io::Error| {
         Error::with_source(ErrorKind::InvalidOption, format!("the key file {}", path.display()), error)
     };
-    match fs::read_to_string(path) {
-        Ok(text) => {
-            check_private(path)?;
-            parse_key(&text, path)
-        }
+    match open(path) {
+        Ok(file) => read_key(&file, path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             create(path).map_err(failed)?;
             // Somebody else may have been first: what is there counts.
-            parse_key(&fs::read_to_string(path).map_err(failed)?, path)
+            read_key(&open(path).map_err(failed)?, path)
         }
         Err(error) => Err(failed(error)),
     }
 }
 
-fn parse_key(text: &str, path: &Path) -> Result<SecretKey, Error> {
-    let bytes = HEXLOWER.decode(text.trim_end().as_bytes()).ok();
+/// Looks at the file that was opened and at no other, whatever its name stands for by now.
+fn read_key(file: &File, path: &Path) -> Result<SecretKey, Error> {
+    let failed = |error: io::Error| {
+        Error::with_source(ErrorKind::InvalidOption, format!("the key file {}", path.display()), error)
+    };
+    let metadata = file.metadata().map_err(failed)?;
+    check_private(&metadata, path)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(failed)?;
+    parse_key(&bytes, path)
+}
+
+fn parse_key(text: &[u8], path: &Path) -> Result<SecretKey, Error> {
+    let bytes = HEXLOWER.decode(text.trim_ascii_end()).ok();
     bytes.and_then(|bytes| parse_secret_key(&bytes).ok()).ok_or_else(|| {
         let message = format!("the key file {} does not hold 64 lower-case hex digits", path.display());
         Error::new(ErrorKind::InvalidOption, message)
@@ -68,10 +80,19 @@ fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
 
+/// Nothing but a regular file is opened: a pipe that nobody writes would be waited for.
+fn open(path: &Path) -> io::Result<File> {
+    if fs::metadata(path)?.is_file() {
+        File::open(path)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+    }
+}
+
 #[cfg(unix)]
-fn check_private(path: &Path) -> Result<(), Error> {
+fn check_private(metadata: &Metadata, path: &Path) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt;
-    let mode = fs::metadata(path).map_or(0o777, |metadata| metadata.permissions().mode() & 0o777);
+    let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 == 0 {
         return Ok(());
     }
@@ -80,7 +101,7 @@ fn check_private(path: &Path) -> Result<(), Error> {
 }
 
 #[cfg(not(unix))]
-fn check_private(_path: &Path) -> Result<(), Error> {
+fn check_private(_metadata: &Metadata, _path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
@@ -104,9 +125,37 @@ mod tests {
         let refused = key_in_file(&path).expect_err("others may read it").to_string();
         assert!(refused.contains("640") && !refused.contains(&HEXLOWER.encode(&first.to_bytes())), "{refused}");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a mode");
-        fs::write(&path, "not a key").expect("written");
-        assert!(key_in_file(&path).is_err());
-        assert_eq!(fs::read_to_string(&path).expect("text"), "not a key", "it is not written over");
+        for text in ["not a key".to_owned(), String::new(), "0".repeat(5_000_000)] {
+            fs::write(&path, &text).expect("written");
+            assert_eq!(key_in_file(&path).expect_err("no key").kind(), ErrorKind::InvalidOption);
+            assert_eq!(fs::read_to_string(&path).expect("text"), text, "it is not written over");
+        }
+        fs::remove_dir_all(&folder).expect("removed");
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_and_not_waited_for() {
+        for path in ["/dev/zero", "/dev/stdin", "/"] {
+            let refused = key_in_file(Path::new(path)).expect_err(path);
+            assert_eq!(refused.kind(), ErrorKind::InvalidOption, "{refused}");
+        }
+    }
+
+    #[test]
+    fn all_who_make_a_key_at_once_have_the_same() {
+        let folder = std::env::temp_dir().join(format!("alkpubsub-key-{:016x}", rand::random::<u64>()));
+        fs::create_dir(&folder).expect("a folder of our own");
+        let path = folder.join("key");
+        let makers: Vec<_> = (0..16)
+            .map(|_| {
+                let path = path.clone();
+                std::thread::spawn(move || key_in_file(&path).expect("a key").to_bytes())
+            })
+            .collect();
+        let keys: std::collections::HashSet<_> =
+            makers.into_iter().map(|maker| maker.join().expect("no panic")).collect();
+        assert_eq!(keys.len(), 1);
+        assert_eq!(fs::read_dir(&folder).expect("the folder").count(), 1, "nothing is left beside it");
         fs::remove_dir_all(&folder).expect("removed");
     }
 }

@@ -22,6 +22,7 @@ use crate::link::{Link, LinkError, LinkRead, LinkWrite, Peer, Read};
 use crate::model::{CloseCode, CloseReason};
 use crate::trace;
 use crate::wire::frame::{Decoder, Framing, Item};
+use crate::wire::{control, length};
 
 /// Pieces of one read. Source: measured, one at a time gives a message per batch.
 const CHUNKS: usize = 64;
@@ -29,6 +30,10 @@ const CHUNKS: usize = 64;
 const LINGER: Duration = Duration::from_secs(1);
 /// How long a peer that has ended its stream may take to say why. Source: none, a guess.
 const LAST_WORD: Duration = Duration::from_secs(1);
+/// How long the first words may take before the stream is opened without. Source: none, a guess: far less than a handshake may take.
+const OPENING: Duration = Duration::from_millis(250);
+/// A topic that nobody can have subscribed to: its type is empty.
+const NO_TOPIC: &str = ":";
 /// Bytes of a close reason. Source: RFC 6455, 5.5: what fits everywhere.
 const MAX_REASON: usize = 123;
 /// Room for the features of a hello.
@@ -42,6 +47,8 @@ pub(super) struct Parts {
     pub(super) recv: RecvStream,
     /// The protocol's name promises that the peer says hello.
     pub(super) is_native: bool,
+    /// This side has opened the stream: the peer hears of it with the first byte.
+    pub(super) is_opener: bool,
     pub(super) max_message: usize,
     /// What may wait of it beyond the first credit.
     pub(super) claim: Claim,
@@ -66,12 +73,14 @@ pub(super) fn peer_of(connection: &Connection) -> Peer {
 
 /// Starts the tasks of a link. Must be called within a runtime.
 pub(super) fn make(parts: Parts) -> Link {
-    let Parts { endpoint, connection, send, recv, is_native, max_message, claim } = parts;
+    let Parts { endpoint, connection, send, recv, is_native, is_opener, max_message, claim } = parts;
     let peer = peer_of(&connection);
     let outflow = Arc::new(Outflow::new(is_native.then_some(FIRST_CREDIT as i64)));
     let inflow = Arc::new(Inflow::new(max_message, is_native, claim, Arc::clone(&outflow)));
     tokio::spawn(read_all(recv, connection.clone(), Arc::clone(&inflow), endpoint.clone()));
-    tokio::spawn(write_all(send, connection, Arc::clone(&outflow), endpoint.clone()));
+    // A native peer says hello at once.
+    let opening = is_opener && !is_native;
+    tokio::spawn(write_all(send, connection, Arc::clone(&outflow), opening, endpoint.clone()));
     let decoder = Framing::Length.peer_decoder(max_message);
     Link {
         reader: Box::new(IrohReader { inflow, decoder }),
@@ -144,9 +153,16 @@ fn end_of(error: &ConnectionError) -> StreamEnd {
 }
 
 /// Writes what waits, until the link ends; then sees to it that it arrives, and closes the connection.
-async fn write_all(mut send: SendStream, connection: Connection, outflow: Arc<Outflow>, _endpoint: IrohEndpoint) {
+async fn write_all(
+    mut send: SendStream,
+    connection: Connection,
+    outflow: Arc<Outflow>,
+    opening: bool,
+    _endpoint: IrohEndpoint,
+) {
+    let mut next = if opening { first_of(&outflow).await } else { outflow.next().await };
     loop {
-        match outflow.next().await {
+        match next {
             Next::Write(bytes) => {
                 if let Err(error) = send.write_chunk(bytes).await {
                     outflow.break_off(&error.to_string());
@@ -164,6 +180,21 @@ async fn write_all(mut send: SendStream, connection: Connection, outflow: Arc<Ou
                 }
                 return close(&connection, &reason);
             }
+        }
+        next = outflow.next().await;
+    }
+}
+
+/// What is said first on a stream. A peer that knows no hello would not hear of the stream until somebody subscribes or publishes, and take the
+/// connection for one that never comes to the point: so it is told something that changes nothing.
+async fn first_of(outflow: &Outflow) -> Next {
+    match timeout(OPENING, outflow.next()).await {
+        Ok(next) => next,
+        Err(_) => {
+            let (mut text, mut frame) = (String::new(), Vec::new());
+            control::write_unsubscribe(&mut text, NO_TOPIC);
+            length::write_frame(&mut frame, text.as_bytes());
+            Next::Write(frame.into())
         }
     }
 }

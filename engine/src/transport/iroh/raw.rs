@@ -3,22 +3,30 @@
 //! Invariants: a connection lives until one of its ends closes it, or its endpoint, whatever becomes of the handles to it; connections
 //! that nobody takes are bounded, one more is refused with 1013.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use iroh::EndpointId;
 use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::Notify;
 
 use super::connect::{DialConfig, IrohConnector, Speaks};
 use super::endpoint::{Door, IrohEndpoint, Registered};
 use super::halves::{IrohRecv, IrohSend};
 use super::link;
 use crate::link::BoxFuture;
+use crate::mailbox::lock;
 use crate::model::{CloseCode, CloseReason, Error, ErrorKind};
 
 /// Connections that wait for `accept`. Source: none, a guess.
 const MAX_ARRIVALS: usize = 128;
+/// Bytes of a close reason. Source: the smallest packet of QUIC has 1200 bytes, and the engine of this version panics when it has to cut a reason
+/// whose code takes more than two bytes; acknowledgements may stand in the same packet.
+const MAX_REASON: usize = 512;
+/// What the QUIC engine holds of all streams of a connection that the application has: as many as the peer may open, 200 of 256 KiB,
+/// so that one that is not read stands in no other's way.
+const WINDOW: u32 = 50 << 20;
 
 /// A connection of the application. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -52,7 +60,48 @@ impl From<ConnectionError> for ConnectionEnd {
 /// Connections that came in for the application.
 pub struct Arrivals {
     _registered: Registered,
-    connections: Mutex<mpsc::Receiver<IrohConnection>>,
+    queue: Arc<Queue>,
+}
+
+/// Connections that nobody has accepted.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<Waiting>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    connections: VecDeque<IrohConnection>,
+    /// No more will come.
+    is_over: bool,
+}
+
+/// The door's end of a queue.
+struct Inlet(Arc<Queue>);
+
+impl Drop for Inlet {
+    fn drop(&mut self) {
+        lock(&self.0.state).is_over = true;
+        self.0.changed.notify_waiters();
+    }
+}
+
+impl Inlet {
+    /// Takes a connection unless too many wait that live. Those that came and went stand in nobody's way.
+    fn put(&self, arrival: IrohConnection) -> Result<(), IrohConnection> {
+        let mut waiting = lock(&self.0.state);
+        if waiting.connections.len() >= MAX_ARRIVALS {
+            waiting.connections.retain(|connection| connection.close_reason().is_none());
+        }
+        if waiting.connections.len() >= MAX_ARRIVALS {
+            return Err(arrival);
+        }
+        waiting.connections.push_back(arrival);
+        drop(waiting);
+        self.0.changed.notify_one();
+        Ok(())
+    }
 }
 
 impl std::fmt::Debug for Arrivals {
@@ -70,7 +119,7 @@ impl IrohEndpoint {
         let dial = DialConfig { hub: id, alpn, speaks: Speaks::Plain, max_message: 0 };
         let connector = IrohConnector::new(self.clone(), dial).called("the peer");
         let connection = connector.connection().await.map_err(|failed| failed.error)?;
-        Ok(IrohConnection::kept(connection, self.clone()))
+        Ok(IrohConnection::kept(connection, self.clone()).in_use())
     }
 
     /// Begins to take connections of protocols of the application's.
@@ -78,25 +127,40 @@ impl IrohEndpoint {
     /// # Errors
     /// `Listen` when one of them is taken, `Closed`.
     pub fn arrivals(&self, alpns: &[String]) -> Result<Arrivals, Error> {
-        let (sender, receiver) = mpsc::channel(MAX_ARRIVALS);
+        let queue = Arc::new(Queue::default());
+        let inlet = Inlet(Arc::clone(&queue));
         let endpoint = self.clone();
         let door: Door = Arc::new(move |connection| -> BoxFuture<()> {
             let arrival = IrohConnection::kept(connection, endpoint.clone());
-            if let Err(refused) = sender.try_send(arrival) {
+            if let Err(refused) = inlet.put(arrival) {
                 let reason = CloseReason::new(CloseCode::TOO_SLOW, "too many connections wait to be accepted");
-                link::close(&refused.into_inner().connection, &reason);
+                link::close(&refused.connection, &reason);
             }
             Box::pin(async {})
         });
         let alpns: Vec<_> = alpns.iter().map(|alpn| alpn.as_bytes().to_vec()).collect();
-        Ok(Arrivals { _registered: self.register(&alpns, &door)?, connections: Mutex::new(receiver) })
+        Ok(Arrivals { _registered: self.register(&alpns, &door)?, queue })
     }
 }
 
 impl Arrivals {
-    /// The next one; `None` once the endpoint is closed. Cancel safe.
+    /// The next one that lives; `None` once the endpoint is closed. Cancel safe.
     pub async fn next(&self) -> Option<IrohConnection> {
-        self.connections.lock().await.recv().await
+        loop {
+            let changed = self.queue.changed.notified();
+            {
+                let mut waiting = lock(&self.queue.state);
+                while let Some(connection) = waiting.connections.pop_front() {
+                    if connection.close_reason().is_none() {
+                        return Some(connection.in_use());
+                    }
+                }
+                if waiting.is_over {
+                    return None;
+                }
+            }
+            changed.await;
+        }
     }
 }
 
@@ -107,6 +171,12 @@ impl IrohConnection {
         let keeper = kept.clone();
         tokio::spawn(async move { keeper.connection.closed().await });
         kept
+    }
+
+    /// The application has it: whoever is at its other end may send more than a stranger.
+    fn in_use(self) -> Self {
+        self.connection.set_receive_window(VarInt::from_u32(WINDOW));
+        self
     }
 
     pub(super) fn quic(&self) -> &Connection {
@@ -193,9 +263,10 @@ impl IrohConnection {
         self.connection.read_datagram().await.map_err(|error| lost(&error))
     }
 
-    /// Closes the connection at once: what was not delivered is lost.
+    /// Closes the connection at once: what was not delivered is lost, and so is what a reason has beyond 512 bytes.
     pub fn close(&self, code: u32, reason: &str) {
-        self.connection.close(VarInt::from_u32(code), reason.as_bytes());
+        let fits = reason.floor_char_boundary(MAX_REASON);
+        self.connection.close(VarInt::from_u32(code), &reason.as_bytes()[..fits]);
     }
 
     /// Waits until the connection is over. Cancel safe.

@@ -6,7 +6,7 @@
 import { onAbort } from './abort.js';
 import { PubSubError } from './errors.js';
 import { TableEventTarget } from './event-target.js';
-import { nonNegativeInteger, wrong } from './options.js';
+import { checkNames, nonNegativeInteger, wrong } from './options.js';
 import { isLifeCycleName } from './topic.js';
 import type { CloseDetail, CloseOptions, LinkState, OpenDetail, ReconnectingDetail, TargetStats } from './types.js';
 import { type Acknowledgement, Deferred } from './waiting.js';
@@ -164,7 +164,9 @@ const DEFAULT_TIMEOUT_MS = 5000;
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** The options with their defaults; throws before anything is closed. */
-function readClosing({ code = 1000, reason = '', timeoutMs = DEFAULT_TIMEOUT_MS }: CloseOptions): Closing {
+function readClosing(options: CloseOptions): Closing {
+  checkNames(options, ['code', 'reason', 'timeoutMs'], 'the options of close()');
+  const { code = 1000, reason = '', timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   checkClose(code, reason);
   nonNegativeInteger('timeoutMs', timeoutMs, MAX_TIMEOUT_MS);
   return { code, reason, timeoutMs };

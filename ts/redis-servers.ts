@@ -157,9 +157,11 @@ function headersOf(logins: readonly (readonly [string, unknown])[]): HeaderPairs
 }
 
 function readUrl(url: unknown): string {
-  if (!isServerUrl(String(url)))
+  // A URL of another realm is none of `URL`.
+  const text: unknown = typeof url === 'string' ? url : Object(url).href;
+  if (typeof text !== 'string' || !isServerUrl(text))
     throw invalidOption('url must be a redis:, rediss: or unix: URL, such as "redis://127.0.0.1:6379"');
-  return String(url);
+  return text;
 }
 
 /** As `string`, but what is wrong is not shown. */

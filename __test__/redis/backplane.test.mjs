@@ -6,6 +6,7 @@ import { Child } from '../websocket/children.mjs';
 import { eventually, Log, listenTo, next, within } from '../websocket/facts.mjs';
 import { makeHub, makeOpenSpoke } from '../websocket/targets.mjs';
 import { makeTarget, publish, quick, watch } from './facts.mjs';
+import { startFake, usual } from './fake.mjs';
 import { startRedis, withoutRedis } from './server.mjs';
 
 const PATIENCE_MS = 120_000;
@@ -264,6 +265,25 @@ suite('hubs joined by Redis', { skip: withoutRedis }, () => {
     const isLeft = async () => !(await server.command('CLIENT', 'LIST')).includes('cmd=subscribe');
     await eventually(isLeft, 'no connection is left at Redis');
   });
+});
+
+test('hub.close() resolves when Redis has what the hub has published, or when its time is over', {
+  skip: withoutRedis,
+}, async (t) => {
+  const EVENTS = 5000;
+  const server = await startRedis(t);
+  const hub = await hubAt(t, server);
+  const target = makeTarget(t, server);
+  await target.ready();
+  for (let n = 0; n < EVENTS; n++) publish(hub, 'n', '1', n);
+  await hub.close();
+  const calls = /cmdstat_publish:calls=(\d+)/.exec(await server.command('INFO', 'commandstats'));
+  assert.equal(Number(calls?.[1]), EVENTS);
+
+  const stuck = await startFake(t, (words) => (words[0] === 'PUBLISH' ? undefined : usual(words)));
+  const patient = await hubAt(t, stuck);
+  publish(patient, 'n', '1', 0);
+  await within(patient.close({ timeoutMs: 100 }), 'close()', 3000);
 });
 
 test('options that join no hubs are refused, and none shows a password', async (t) => {

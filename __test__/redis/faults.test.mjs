@@ -193,7 +193,7 @@ describe('a server that takes no writes', options, () => {
     publish(below, 'a', '', 'from the replica');
     await below.flush();
     publish(above, 'a', '', 'from the master');
-    await heardBelow.reaches(2);
+    await Promise.all([heardBelow.reaches(2), heardAbove.reaches(1)]);
     assert.deepEqual(payloadsOf(heardBelow), ['from the replica', 'from the master']);
     assert.deepEqual([payloadsOf(heardAbove), all('error')], [['from the master'], []]);
   });

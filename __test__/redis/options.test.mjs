@@ -27,6 +27,8 @@ test('a client of node-redis as well', async () => {
 test('other URLs, wrong values and unknown names are refused, and passwords not repeated', () => {
   refused({}, /url must be a redis:, rediss: or unix: URL/);
   refused({ url: 'http://me:secret@host' }, /^(?!.*secret)/);
+  for (const url of [null, 5, Object.create(null), ['redis://h'], {}, { href: 5 }, Symbol('redis://h')])
+    refused({ url }, /url must be a redis:, rediss: or unix: URL/);
   refused({ url: 'redis://h', password: '' }, /password must be a non-empty string/);
   refused({ url: 'redis://h', password: 17 }, /^(?!.*17)/);
   refused({ url: 'redis://h', prefix: 5 }, /prefix must be a well-formed string/);

@@ -1,11 +1,10 @@
 // A master that Sentinels watch: the target asks them at each attempt, takes nobody but a master, and follows when another becomes it.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { describe, test } from 'node:test';
 import { createRedisEventTarget } from '../../dist/event-target-redis.js';
 import { eventually, listenTo, next, within } from '../websocket/facts.mjs';
 import { publish, quick, watch } from './facts.mjs';
+import { startFake, usual } from './fake.mjs';
 import { startRedis, startSentinel, withoutRedis } from './server.mjs';
 import { PATIENCE_MS, startSentinelSet } from './sets.mjs';
 import { Traffic } from './traffic.mjs';
@@ -88,27 +87,18 @@ describe('a failover', options, () => {
 });
 
 /** Answers as a Sentinel that is told what to say. */
-async function startFake(t, answer) {
-  const server = createServer((socket) => {
-    socket.on('error', () => {});
-    socket.on('data', (bytes) => {
-      const words = String(bytes);
-      socket.write(`${words.includes('PING') ? '+PONG\r\n' : ''}${words.includes('SENTINEL') ? answer : ''}`);
-    });
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.after(() => server.close());
-  return { host: '127.0.0.1', port: server.address().port };
+async function startFakeSentinel(t, { port }) {
+  const named = `*2\r\n$9\r\n127.0.0.1\r\n$${String(port).length}\r\n${port}\r\n`;
+  const { url } = await startFake(t, (words) => (words[0] === 'SENTINEL' ? named : usual(words)));
+  return url;
 }
-
-const nameServer = (port) => `*2\r\n$9\r\n127.0.0.1\r\n$${String(port).length}\r\n${port}\r\n`;
 
 describe('Sentinels', options, () => {
   test('a server that they name and that is no master is not taken, and the next Sentinel is asked', async (t) => {
     const [master, replica] = await Promise.all([startRedis(t), startRedis(t)]);
     await replica.command('REPLICAOF', '127.0.0.1', String(master.port));
-    const behind = await startFake(t, nameServer(replica.port));
-    const sentinel = await startFake(t, nameServer(master.port));
+    const behind = await startFakeSentinel(t, replica);
+    const sentinel = await startFakeSentinel(t, master);
     const lost = makeTarget(t, { sentinels: [behind], serviceName: 'events' });
     const [{ cause }] = await lost.log.has(({ name }) => name === 'reconnecting').then(() => lost.all('reconnecting'));
     assert.equal(cause.code, 'ERR_HANDSHAKE');

@@ -10,9 +10,12 @@ import Redis from 'ioredis';
 
 const isCI = process.env.CI === 'true' || process.env.CI === '1';
 
-const program = [process.env.REDIS_SERVER, 'redis-server', 'valkey-server'].find(
-  (name) => name !== undefined && spawnSync(name, ['--version']).status === 0,
-);
+/** What REDIS_SERVER names stands above all: were another server taken in its place, the tests would speak of the wrong one. */
+const programs = process.env.REDIS_SERVER ? [process.env.REDIS_SERVER] : ['redis-server', 'valkey-server'];
+
+const program = programs.find((name) => spawnSync(name, ['--version']).status === 0);
+if (program === undefined && process.env.REDIS_SERVER)
+  throw new Error(`REDIS_SERVER names ${JSON.stringify(process.env.REDIS_SERVER)}, which cannot be run`);
 
 /** False, or the reason why tests with a server are skipped. In CI on Linux nothing is skipped: scripts/provision installs it. */
 export const withoutRedis =

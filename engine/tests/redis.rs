@@ -283,7 +283,15 @@ async fn nothing_is_read_while_the_application_falls_behind_and_publishing_goes_
 
 #[tokio::test]
 async fn a_server_that_breaks_the_protocol_is_left_and_the_outage_told() {
-    for nonsense in ["HTTP/1.1 400 Bad Request\r\n\r\n", "*1000000\r\n", "$-7\r\n", "*3\r\n*1\r\n"] {
+    for nonsense in [
+        "HTTP/1.1 400 Bad Request\r\n\r\n",
+        "*1000000\r\n",
+        "$-7\r\n",
+        "*3\r\n*1\r\n",
+        "*2\r\n$4\r\npong\r\n$0\r\n\r\n",
+        "*3\r\n$7\r\nmessage\r\n$2\r\na:\r\n$9223372036854775807\r\n",
+        "*3\r\n$7\r\nmessage\r\n$9223372036854775807\r\n",
+    ] {
         let (server, heard, _spoke, _publishing, mut subscribing) = open(RedisConfig::default()).await;
         subscribing.says(nonsense).await;
         let (_publishing, mut subscribing) = server.pair().await;
@@ -327,4 +335,73 @@ async fn own_publications_are_passed_over_where_an_origin_is_given_and_those_of_
     let others = r#"{"type":"a","id":"","payload":2,"_o":"you"}"#;
     subscribing.says(message("a:", own) + &message("a:", others)).await;
     eventually("one of two", || heard.events() == [("a:".into(), "2".into())]).await;
+}
+
+/// `open` waits for it: without an answer to its SUBSCRIBE a link is not admitted, whatever else comes.
+#[tokio::test]
+async fn what_is_no_answer_to_a_subscription_makes_no_topic_active() {
+    for nonsense in [
+        "+OK\r\n",
+        ":1\r\n",
+        "*2\r\n$4\r\npong\r\n$0\r\n\r\n",
+        &subscribed("b:"),
+        "*3\r\n$11\r\nunsubscribe\r\n$2\r\na:\r\n:0\r\n",
+    ] {
+        let server = Server::start().await;
+        let heard = Arc::new(Heard::default());
+        let spoke = spoke(&server, &heard, RedisConfig::default());
+        spoke.listen("a:");
+        spoke.connect();
+        let (_publishing, mut subscribing) = server.pair().await;
+        subscribing.says(nonsense).await;
+        let (_publishing, mut subscribing) = server.pair().await;
+        assert!(!heard.has(|notice| matches!(notice, Notice::Open { .. })), "{nonsense}");
+        subscribing.says(subscribed("a:")).await;
+        eventually("open", || heard.has(|notice| matches!(notice, Notice::Open { .. }))).await;
+    }
+}
+
+#[tokio::test]
+async fn a_name_may_be_longer_than_a_message() {
+    let limits = Limits { max_message_bytes: 64, ..Limits::default() };
+    let prefix = "p".repeat(2000);
+    let server = Server::start().await;
+    let heard = Arc::new(Heard::default());
+    let spoke = spoke(&server, &heard, RedisConfig { limits, prefix: prefix.clone(), ..RedisConfig::default() });
+    let topic = format!("a:{}", "x".repeat(1022));
+    spoke.listen(&topic);
+    spoke.connect();
+    let (_publishing, mut subscribing) = server.pair().await;
+    let channel = format!("{prefix}{topic}");
+    subscribing
+        .says(subscribed(&channel) + &message(&channel, &envelope(1)) + &message(&channel, &"y".repeat(4000)))
+        .await;
+    eventually("open", || heard.has(|notice| matches!(notice, Notice::Open { .. }))).await;
+    eventually("both", || spoke.stats().malformed == 2).await;
+    assert_eq!(spoke.stats().connects, 1);
+}
+
+#[tokio::test]
+async fn answers_without_an_end_keep_us_from_nothing() {
+    let (_server, heard, spoke, mut publishing, mut subscribing) = open(RedisConfig::default()).await;
+    publish(&spoke, 0);
+    publishing.hears("\"payload\":0}\r\n").await;
+    let (mut reads, mut writes) = publishing.stream.into_split();
+    let flood = tokio::spawn(async move { while writes.write_all(&b"-ERR go away\r\n".repeat(5000)).await.is_ok() {} });
+    let said = tokio::spawn(async move {
+        let (mut said, mut buffer) = (String::new(), [0; 4096]);
+        while !said.contains("\"payload\":40}") {
+            let count = reads.read(&mut buffer).await.expect("a read");
+            assert!(count > 0, "the client left");
+            said.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+        reads
+    });
+    for n in 1..=40 {
+        publish(&spoke, n);
+        subscribing.says(message("a:", &envelope(n))).await;
+        eventually("the event", || heard.events().len() == n).await;
+    }
+    let _reads = tokio::time::timeout(PATIENCE, said).await.expect("in time").expect("all was published");
+    flood.abort();
 }

@@ -150,7 +150,23 @@ impl HubActor {
             // Readers and other hubs of this thread, and the driver that tells which sockets are ready, get their turn.
             tokio::task::yield_now().await;
         }
+        self.leave_backplane().await;
         self.finish();
+    }
+
+    /// Hears nothing of other hubs any more; what was said to them gets the rest of the time.
+    async fn leave_backplane(&mut self) {
+        self.shared.inlet.close();
+        let Some(mut tie) = self.tie.take() else { return };
+        self.shared.confirm(&tie.leave(), false);
+        let closing = &self.shared.closing;
+        let Some(deadline) = closing.deadline() else { return };
+        let left = poll_fn(|cx| {
+            // Asked again, the time can have become shorter.
+            closing.wake_when_asked(cx);
+            if closing.is_overdue(Instant::now()) { Poll::Ready(()) } else { tie.poll_left(cx) }
+        });
+        let _what_is_late_is_left_to_the_backplane = tokio::time::timeout_at(deadline.into(), left).await;
     }
 
     /// The next batch, or nothing after something else has happened.
@@ -340,10 +356,6 @@ impl HubActor {
     }
 
     fn finish(&mut self) {
-        self.shared.inlet.close();
-        if let Some(mut tie) = self.tie.take() {
-            self.shared.confirm(&tie.leave(), false);
-        }
         let (unsent, ops) = self.shared.mailbox.close();
         for op in ops {
             match op {

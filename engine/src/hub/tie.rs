@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
@@ -268,6 +269,11 @@ impl Tie {
             Ok(())
         });
         self.bonds.drain().flat_map(|(_, bond)| bond.waiting.tokens).collect()
+    }
+
+    /// Ready when what was handed over has arrived, or cannot any more. Behind [`Self::leave`].
+    pub(super) fn poll_left(&self, cx: &mut Context<'_>) -> Poll<()> {
+        contained(|| Ok(self.branch.poll_left(cx))).unwrap_or(Poll::Ready(()))
     }
 }
 

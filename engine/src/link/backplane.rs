@@ -35,6 +35,12 @@ pub trait Branch: Send + Sync {
 
     /// The hub hears nothing any more, once this returns. What it has published is still carried.
     fn leave(&self);
+
+    /// Ready when what the hub had published before it left is with the backplane, or is known never to get there; wakes when it is. A hub
+    /// that was told to close waits for it as long as it has time.
+    fn poll_left(&self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
 }
 
 /// Whether a subscription is in force.

@@ -7,6 +7,7 @@
 mod ear;
 
 use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -123,10 +124,153 @@ impl Branch for Perch {
         self.place.ear.fall_silent();
         self.place.spoke.close(CloseReason::new(CloseCode::NORMAL, ""), LEAVE_TIMEOUT);
     }
+
+    fn poll_left(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.place.ear.poll_over(cx)
+    }
 }
 
 impl Drop for Perch {
     fn drop(&mut self) {
         self.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::link::backplane::Hole;
+    use crate::link::{BoxFuture, ConnectError, Destination, Link};
+    use crate::model::Error;
+
+    /// A bus that nobody reaches; remembers the origins that it was marked with.
+    #[derive(Clone, Default)]
+    struct Bus(Arc<Mutex<Vec<String>>>);
+
+    impl Connect for Bus {
+        fn connect(&self, _to: Destination) -> BoxFuture<Result<Link, ConnectError>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn marking(&self, origin: &str) -> Option<Arc<dyn Connect>> {
+            lock(&self.0).push(origin.into());
+            Some(Arc::new(self.clone()))
+        }
+    }
+
+    struct NoBus;
+
+    impl Connect for NoBus {
+        fn connect(&self, _to: Destination) -> BoxFuture<Result<Link, ConnectError>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    /// A hub that counts how often it is told of the end.
+    #[derive(Default)]
+    struct Hub {
+        ends: AtomicUsize,
+    }
+
+    impl Hub {
+        fn ends(&self) -> usize {
+            self.ends.load(Ordering::Relaxed)
+        }
+    }
+
+    impl Landing for Hub {
+        fn origin(&self) -> &str {
+            "me"
+        }
+        fn event(&self, _origin: Option<&str>, _type: &str, _id: &str, _payload: &str) {}
+        fn active(&self, _topic: &str, _number: u64) {}
+        fn refused(&self, _topic: &str, _number: u64, _why: Error) {}
+        fn up(&self) {}
+        fn down(&self, _why: Error) {}
+        fn trouble(&self, _why: Error, _times: u64) {}
+        fn hole(&self, _hole: Hole) {}
+        fn closed(&self) {
+            self.ends.fetch_add(1, Ordering::Relaxed);
+        }
+        fn poll_room(&self, _cx: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+    }
+
+    fn backplane(bus: &Bus) -> Arc<SpokeBackplane> {
+        SpokeBackplane::over(SpokeConfig::default(), Arc::new(bus.clone()), &Handle::current()).expect("a bus")
+    }
+
+    fn join(backplane: &Arc<SpokeBackplane>) -> (Arc<Hub>, Box<dyn Branch>) {
+        let hub = Arc::new(Hub::default());
+        (Arc::clone(&hub), Arc::clone(backplane).join(hub))
+    }
+
+    const EVENT: Outbound<'_> = Outbound {
+        origin: "me",
+        topic: "a:",
+        type_: "a",
+        id: "",
+        payload: "1",
+        envelope: r#"{"type":"a","id":"","payload":1}"#,
+    };
+
+    fn normal() -> CloseReason {
+        CloseReason::new(CloseCode::NORMAL, "")
+    }
+
+    #[tokio::test]
+    async fn only_a_bus_that_marks_what_is_published_joins_hubs_and_each_hub_has_its_mark() {
+        assert!(SpokeBackplane::over(SpokeConfig::default(), Arc::new(NoBus), &Handle::current()).is_none());
+        let bus = Bus::default();
+        let backplane = backplane(&bus);
+        lock(&bus.0).clear();
+        let _place = join(&backplane);
+        assert!(lock(&bus.0).contains(&"me".into()));
+    }
+
+    #[tokio::test]
+    async fn closing_it_tells_every_hub_once_and_none_that_has_left() {
+        let backplane = backplane(&Bus::default());
+        let ((stays, place), (left, gone), (dropped, perch)) = (join(&backplane), join(&backplane), join(&backplane));
+        gone.leave();
+        drop(perch);
+        backplane.close(&normal(), Duration::ZERO);
+        backplane.close(&normal(), Duration::ZERO);
+        assert_eq!((stays.ends(), left.ends(), dropped.ends()), (1, 0, 0));
+        poll_fn(|cx| place.poll_left(cx)).await;
+        assert_eq!((stays.ends(), place.publish(&EVENT)), (1, Handed::Closed));
+        let (late, place) = join(&backplane);
+        assert_eq!(late.ends(), 1, "there is nothing to join");
+        poll_fn(|cx| place.poll_left(cx)).await;
+        assert_eq!(place.publish(&EVENT), Handed::Closed);
+    }
+
+    #[tokio::test]
+    async fn a_hub_has_left_when_what_it_said_has_been_answered_or_given_up() {
+        let backplane = backplane(&Bus::default());
+        let (_hub, silent) = join(&backplane);
+        silent.leave();
+        poll_fn(|cx| silent.poll_left(cx)).await;
+
+        let (_hub, place) = join(&backplane);
+        assert_eq!(place.publish(&EVENT), Handed::Taken);
+        place.leave();
+        let left = poll_fn(|cx| place.poll_left(cx));
+        assert!(tokio::time::timeout(Duration::from_millis(50), left).await.is_err(), "it waits for the bus");
+        backplane.close(&normal(), Duration::ZERO);
+        poll_fn(|cx| place.poll_left(cx)).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_larger_than_the_limits_of_the_bus_is_not_taken() {
+        let limits = crate::model::Limits { max_message_bytes: 16, ..Default::default() };
+        let config = SpokeConfig { limits, ..SpokeConfig::default() };
+        let backplane = SpokeBackplane::over(config, Arc::new(Bus::default()), &Handle::current()).expect("a bus");
+        let (_hub, place) = join(&backplane);
+        assert_eq!(place.publish(&EVENT), Handed::TooLarge);
     }
 }

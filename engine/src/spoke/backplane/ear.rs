@@ -60,11 +60,19 @@ pub(super) struct Ear {
     /// Nothing once it has left or the backplane is closed. The hub is told things under this lock, so that it is told nothing after that.
     hub: Mutex<Option<Arc<dyn Landing>>>,
     book: Mutex<Book>,
+    end: Mutex<End>,
+}
+
+/// Whether the spoke is closed, and who waits for that.
+#[derive(Default)]
+struct End {
+    is_there: bool,
+    waker: Option<Waker>,
 }
 
 impl Ear {
     pub(super) fn of(hub: Arc<dyn Landing>) -> Self {
-        Self { hub: Mutex::new(Some(hub)), book: Mutex::default() }
+        Self { hub: Mutex::new(Some(hub)), book: Mutex::default(), end: Mutex::default() }
     }
 
     /// The spoke that this hears.
@@ -92,6 +100,16 @@ impl Ear {
         if let Some(hub) = lock(&self.hub).take() {
             hub.closed();
         }
+    }
+
+    /// Ready once the spoke is closed: what was published has been answered, or was given up.
+    pub(super) fn poll_over(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut end = lock(&self.end);
+        if end.is_there {
+            return Poll::Ready(());
+        }
+        end.waker = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     fn tell(&self, what: impl FnOnce(&dyn Landing)) {
@@ -141,6 +159,11 @@ impl Ear {
             self.tell(|hub| hub.down(error_of(failure)));
         }
         self.end();
+        let mut end = lock(&self.end);
+        end.is_there = true;
+        let waker = end.waker.take();
+        drop(end);
+        waker.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -198,4 +221,190 @@ fn hole_of(gap: Gap) -> Hole {
         Direction::Both => HoleSide::Both,
     };
     Hole { side, ..Hole::of(cause, gap.from_ms, gap.to_ms, Some(gap.topics)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::{BoxFuture, Connect, ConnectError, Destination, Link};
+    use crate::model::{CloseCode, CloseReason};
+    use crate::spoke::SpokeConfig;
+    use tokio::runtime::Handle;
+
+    /// A hub that writes down what it is told.
+    #[derive(Default)]
+    struct Told(Mutex<Vec<String>>);
+
+    impl Told {
+        fn note(&self, what: impl Into<String>) {
+            lock(&self.0).push(what.into());
+        }
+
+        fn all(&self) -> Vec<String> {
+            std::mem::take(&mut *lock(&self.0))
+        }
+    }
+
+    impl Landing for Told {
+        fn origin(&self) -> &str {
+            "me"
+        }
+        fn event(&self, origin: Option<&str>, type_: &str, id: &str, payload: &str) {
+            self.note(format!("event {origin:?} {type_}:{id} {payload}"));
+        }
+        fn active(&self, topic: &str, number: u64) {
+            self.note(format!("active {topic} {number}"));
+        }
+        fn refused(&self, topic: &str, number: u64, why: Error) {
+            self.note(format!("refused {topic} {number} {:?}", why.kind()));
+        }
+        fn up(&self) {
+            self.note("up");
+        }
+        fn down(&self, why: Error) {
+            self.note(format!("down {why}"));
+        }
+        fn trouble(&self, why: Error, times: u64) {
+            self.note(format!("trouble {:?} {times}", why.kind()));
+        }
+        fn hole(&self, hole: Hole) {
+            self.note(format!("hole {:?} {:?} {:?}", hole.cause, hole.side, hole.topics));
+        }
+        fn closed(&self) {
+            self.note("closed");
+        }
+        fn poll_room(&self, _cx: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+    }
+
+    struct Nowhere;
+
+    impl Connect for Nowhere {
+        fn connect(&self, _to: Destination) -> BoxFuture<Result<Link, ConnectError>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn ear() -> (Arc<Told>, Arc<Ear>) {
+        let told = Arc::new(Told::default());
+        (Arc::clone(&told), Arc::new(Ear::of(told)))
+    }
+
+    /// With a spoke that has no turn, because nothing here waits: it answers no question by itself.
+    fn ear_of_spoke() -> (Arc<Told>, Arc<Ear>) {
+        let (told, ear) = ear();
+        let config = SpokeConfig { waits: true, ..SpokeConfig::default() };
+        ear.hold(Spoke::start(config, Arc::new(Nowhere), Arc::clone(&ear) as _, &Handle::current()));
+        (told, ear)
+    }
+
+    fn failure(kind: ErrorKind) -> Failure {
+        Failure { kind, message: "why".into() }
+    }
+
+    fn lost() -> Notice {
+        Notice::Reconnecting { attempt: 1, delay_ms: 1, cause: failure(ErrorKind::ConnectionLost) }
+    }
+
+    fn opened() -> Notice {
+        Notice::Open { is_reconnected: true, is_native: true }
+    }
+
+    fn closed(error: Option<Failure>) -> Notice {
+        Notice::Closed { reason: CloseReason::new(CloseCode::NORMAL, ""), error }
+    }
+
+    fn error(kind: ErrorKind, dropped: u64) -> Notice {
+        Notice::Error { failure: failure(kind), dropped }
+    }
+
+    #[test]
+    fn an_outage_is_told_once_however_many_attempts_it_takes() {
+        let (told, ear) = ear();
+        for notice in [opened(), lost(), lost(), lost(), opened(), lost()] {
+            ear.notice(notice);
+        }
+        assert_eq!(told.all(), ["up", "down why", "up", "down why"]);
+    }
+
+    #[test]
+    fn what_comes_names_no_origin_and_a_gap_becomes_a_hole_of_its_side() {
+        let (told, ear) = ear();
+        ear.event(0, "a", "b", "1");
+        let gap = |direction| Gap {
+            cause: GapCause::ConnectionLost,
+            direction,
+            from_ms: 1,
+            to_ms: 2,
+            topics: vec!["a:b".into()],
+            dropped: 0,
+        };
+        ear.notice(Notice::Gap(gap(Direction::Out)));
+        ear.notice(Notice::Gap(Gap { cause: GapCause::SlowConsumer, ..gap(Direction::Both) }));
+        let topics = r#"Some(["a:b"])"#;
+        let holes = [format!("hole ConnectionLost Out {topics}"), format!("hole SlowConsumer Both {topics}")];
+        assert_eq!(told.all(), [String::from("event None a:b 1"), holes[0].clone(), holes[1].clone()]);
+        assert!(ear.is_full(), "as the hub is");
+    }
+
+    #[test]
+    fn a_hub_that_has_left_is_told_nothing_holds_up_nobody_and_hears_when_all_is_said() {
+        let (told, ear) = ear();
+        let mut cx = Context::from_waker(Waker::noop());
+        ear.fall_silent();
+        ear.event(0, "a", "b", "1");
+        ear.notice(lost());
+        assert!(!ear.is_full() && ear.poll_over(&mut cx).is_pending());
+        ear.notice(closed(Some(failure(ErrorKind::Internal))));
+        assert!(ear.poll_over(&mut cx).is_ready());
+        assert!(told.all().is_empty());
+    }
+
+    #[test]
+    fn the_end_is_told_once_with_its_cause() {
+        let (told, ear) = ear();
+        ear.notice(error(ErrorKind::NotIdentified, 0));
+        ear.notice(closed(Some(failure(ErrorKind::NotIdentified))));
+        ear.notice(closed(None));
+        ear.event(0, "a", "b", "1");
+        assert_eq!(told.all(), ["down why", "closed"]);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_not_told_as_an_error_besides_and_the_next_link_is_asked_again() {
+        let (told, ear) = ear_of_spoke();
+        ear.ask("a:", 7);
+        ear.notice(Notice::Confirmed { token: 1, outcome: Err(failure(ErrorKind::Forbidden)) });
+        ear.notice(error(ErrorKind::Forbidden, 1));
+        ear.notice(error(ErrorKind::Forbidden, 3));
+        assert_eq!(told.all(), ["refused a: 7 Forbidden", "trouble Forbidden 3"]);
+        ear.notice(Notice::Confirmed { token: 2, outcome: Ok(true) });
+        assert!(told.all().is_empty(), "nobody has asked yet");
+        ear.notice(lost());
+        ear.notice(Notice::Confirmed { token: 2, outcome: Ok(true) });
+        ear.notice(Notice::Confirmed { token: 2, outcome: Ok(true) });
+        assert_eq!(told.all(), ["down why", "active a: 7"]);
+    }
+
+    #[tokio::test]
+    async fn a_topic_that_the_hub_has_given_up_is_not_asked_for_again() {
+        let (told, ear) = ear_of_spoke();
+        ear.ask("a:", 1);
+        ear.ask("b:", 2);
+        ear.notice(Notice::Confirmed { token: 1, outcome: Err(failure(ErrorKind::Forbidden)) });
+        ear.notice(Notice::Confirmed { token: 2, outcome: Err(failure(ErrorKind::NotSubscribed)) });
+        ear.forget("a:");
+        ear.notice(lost());
+        ear.notice(Notice::Confirmed { token: 3, outcome: Ok(true) });
+        assert_eq!(told.all(), ["refused a: 1 Forbidden", "down why"]);
+    }
+
+    #[tokio::test]
+    async fn what_found_no_room_was_told_to_whoever_handed_it_over() {
+        let (told, ear) = ear_of_spoke();
+        ear.notice(error(ErrorKind::BufferFull, 5));
+        ear.notice(error(ErrorKind::Malformed, 2));
+        assert_eq!(told.all(), ["trouble Malformed 2"]);
+    }
 }

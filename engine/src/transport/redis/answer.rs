@@ -73,55 +73,91 @@ pub(super) async fn ask(socket: &mut dyn Socket, commands: &[Command]) -> Result
     let questions: Vec<u8> = commands.iter().flat_map(|command| ::redis::pack_command(command)).collect();
     socket.write_all(&questions).await?;
     socket.flush().await?;
-    let (mut answers, mut held, mut buffer) = (Vec::new(), Vec::new(), [0; 4096]);
-    while answers.len() < commands.len() {
+    let (mut reading, mut buffer) = (Reading::default(), [0; 4096]);
+    while reading.answers.len() < commands.len() {
         let count = socket.read(&mut buffer).await?;
         if count == 0 {
-            return Err(Unanswered::Closed(answers));
+            return Err(Unanswered::Closed(reading.answers));
         }
-        held.extend_from_slice(&buffer[..count]);
-        let used = read_all(&held, &mut answers).map_err(Unanswered::Nonsense)?;
+        reading.feed(&buffer[..count]).map_err(Unanswered::Nonsense)?;
+    }
+    Ok(reading.answers)
+}
+
+/// What has come so far. What was read is not read again, however long an answer is.
+#[derive(Default)]
+struct Reading {
+    answers: Vec<Answer>,
+    /// Lists that are not complete, the outermost first, and how many items each is to have.
+    open: Vec<(usize, Vec<Answer>)>,
+    /// Bytes of a value that is not complete.
+    partial: Vec<u8>,
+    total: usize,
+}
+
+impl Reading {
+    fn feed(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        self.total += bytes.len();
+        if self.total > MAX_ANSWERS_BYTES {
+            return Err(Violation("answers too long"));
+        }
+        let mut held = std::mem::take(&mut self.partial);
+        held.extend_from_slice(bytes);
+        let mut cursor = Cursor { bytes: &held, at: 0, max_bulk: MAX_ANSWERS_BYTES };
+        let used = loop {
+            let at = cursor.at;
+            match self.step(&mut cursor) {
+                Ok(()) => {}
+                Err(Stop::Incomplete) => break at,
+                Err(Stop::Violation(what)) => return Err(Violation(what)),
+            }
+        };
         held.drain(..used);
-        if held.len() > MAX_ANSWERS_BYTES {
-            return Err(Unanswered::Nonsense(Violation("an answer too long")));
-        }
+        self.partial = held;
+        Ok(())
     }
-    Ok(answers)
+
+    /// Reads a value, or the head of a list.
+    fn step(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+        let value = match cursor.bytes.get(cursor.at) {
+            Some(b'*' | b'>' | b'~') => {
+                cursor.at += 1;
+                match usize::try_from(cursor.integer()?) {
+                    Err(_) => Answer::Null,
+                    Ok(0) => Answer::List(Vec::new()),
+                    Ok(_) if self.open.len() == MAX_DEPTH => {
+                        return Err(Stop::Violation("an answer nested too deeply"));
+                    }
+                    // Nothing is reserved for what was only announced: each item takes bytes of its own.
+                    Ok(count) => return Ok(self.open.push((count, Vec::new()))),
+                }
+            }
+            _ => value_of(cursor.scalar(false)?),
+        };
+        self.put(value);
+        Ok(())
+    }
+
+    /// Takes a whole value, and every list that is whole with it.
+    fn put(&mut self, mut value: Answer) {
+        while let Some((count, mut items)) = self.open.pop() {
+            items.push(value);
+            if items.len() < count {
+                return self.open.push((count, items));
+            }
+            value = Answer::List(items);
+        }
+        self.answers.push(value);
+    }
 }
 
-/// Appends every whole answer; returns how many bytes those were.
-fn read_all(bytes: &[u8], answers: &mut Vec<Answer>) -> Result<usize, Violation> {
-    let mut cursor = Cursor { bytes, at: 0, max_bulk: MAX_ANSWERS_BYTES };
-    loop {
-        let at = cursor.at;
-        match read(&mut cursor, MAX_DEPTH) {
-            Ok(answer) => answers.push(answer),
-            Err(Stop::Incomplete) => return Ok(at),
-            Err(Stop::Violation(what)) => return Err(Violation(what)),
-        }
+fn value_of(scalar: Scalar<'_>) -> Answer {
+    match scalar {
+        Scalar::Word(bytes) | Scalar::Bulk(bytes) => Answer::Text(String::from_utf8_lossy(bytes).into_owned()),
+        Scalar::Error(error) => Answer::Error(error.into()),
+        Scalar::Integer(number) => Answer::Integer(number),
+        Scalar::Null | Scalar::TooLarge(_) => Answer::Null,
     }
-}
-
-fn read(cursor: &mut Cursor<'_>, depth: usize) -> Result<Answer, Stop> {
-    if !matches!(cursor.bytes.get(cursor.at), Some(b'*' | b'>' | b'~')) {
-        return Ok(match cursor.scalar(false)? {
-            Scalar::Word(bytes) | Scalar::Bulk(bytes) => Answer::Text(String::from_utf8_lossy(bytes).into_owned()),
-            Scalar::Error(error) => Answer::Error(error.into()),
-            Scalar::Integer(number) => Answer::Integer(number),
-            Scalar::Null | Scalar::TooLarge(_) => Answer::Null,
-        });
-    }
-    if depth == 0 {
-        return Err(Stop::Violation("an answer nested too deeply"));
-    }
-    cursor.at += 1;
-    let Ok(count) = usize::try_from(cursor.integer()?) else { return Ok(Answer::Null) };
-    // Nothing is reserved for what was only announced: each item takes bytes of its own.
-    let mut items = Vec::new();
-    for _ in 0..count {
-        items.push(read(cursor, depth - 1)?);
-    }
-    Ok(Answer::List(items))
 }
 
 #[cfg(test)]
@@ -132,25 +168,37 @@ mod tests {
 
     #[test]
     fn nested_answers_are_read_wherever_they_are_cut() {
-        let mut whole = Vec::new();
-        assert_eq!(read_all(STREAM, &mut whole).ok(), Some(STREAM.len()));
+        let mut whole = Reading::default();
+        whole.feed(STREAM).expect("legal");
         let inner = Answer::List(vec![Answer::Null, Answer::Text("x".into())]);
         let role = vec![Answer::Text("master".into()), Answer::Integer(7), Answer::List(vec![inner])];
         let no = Answer::Error("NOPERM no".into());
-        assert_eq!(whole, [Answer::Text("PONG".into()), Answer::List(role), no, Answer::Null]);
+        assert_eq!(whole.answers, [Answer::Text("PONG".into()), Answer::List(role), no, Answer::Null]);
         for cut in 0..STREAM.len() {
-            let mut answers = Vec::new();
-            let used = read_all(&STREAM[..cut], &mut answers).expect("legal");
-            read_all(&STREAM[used..], &mut answers).expect("legal");
-            assert_eq!(answers, whole, "cut at {cut}");
+            let mut reading = Reading::default();
+            [&STREAM[..cut], &STREAM[cut..]].iter().for_each(|part| reading.feed(part).expect("legal"));
+            assert_eq!(reading.answers, whole.answers, "cut at {cut}");
+            assert!(reading.partial.is_empty() && reading.open.is_empty());
         }
     }
 
     #[test]
-    fn what_is_announced_takes_no_room_and_what_is_too_deep_is_refused() {
-        let mut answers = Vec::new();
-        assert_eq!(read_all(b"*2147483647\r\n:1\r\n", &mut answers).ok(), Some(0));
-        assert!(read_all(&b"*1\r\n".repeat(MAX_DEPTH + 1), &mut answers).is_err() && answers.is_empty());
-        assert!(read_all(b"GET / HTTP/1.1\r\n", &mut answers).is_err());
+    fn what_is_announced_takes_no_room_and_what_is_too_deep_or_too_long_is_refused() {
+        let mut reading = Reading::default();
+        assert!(reading.feed(b"*2147483647\r\n:1\r\n").is_ok() && reading.answers.is_empty());
+        let deep = b"*1\r\n".repeat(MAX_DEPTH + 1);
+        assert!(Reading::default().feed(&deep).is_err() && Reading::default().feed(&deep[4..]).is_ok());
+        assert!(Reading::default().feed(b"GET / HTTP/1.1\r\n").is_err());
+        let piece = b":1\r\n".repeat(1024);
+        let fed = (0..).take_while(|_| reading.feed(&piece).is_ok()).count();
+        assert_eq!(fed, (MAX_ANSWERS_BYTES - 17) / piece.len());
+    }
+
+    #[test]
+    fn an_empty_list_is_a_list() {
+        let mut reading = Reading::default();
+        reading.feed(b"*0\r\n*2\r\n*0\r\n:1\r\n").expect("legal");
+        let inner = Answer::List(vec![Answer::List(vec![]), Answer::Integer(1)]);
+        assert_eq!(reading.answers, [Answer::List(vec![]), inner]);
     }
 }

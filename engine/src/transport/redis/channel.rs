@@ -62,6 +62,11 @@ impl Dialect {
         slot_of(&[self.prefix.as_bytes(), topic.as_bytes()].concat())
     }
 
+    /// Bytes of a topic's channel.
+    pub(super) fn channel_len(&self, topic: &str) -> usize {
+        self.prefix.len() + topic.len()
+    }
+
     /// Appends a command about one channel.
     pub(super) fn write_about(&self, out: &mut Vec<u8>, command: &str, topic: &str) {
         let channel = [self.prefix.as_bytes(), topic.as_bytes()].concat();

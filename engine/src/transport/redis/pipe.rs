@@ -39,6 +39,11 @@ impl Pipe {
         self.out.extend_from_slice(&::redis::pack_command(&words));
     }
 
+    /// A name of this length was asked about: its answer repeats it, however short messages are.
+    pub(super) fn allow(&mut self, len: usize) {
+        self.replies.allow(len);
+    }
+
     pub(super) fn held_bytes(&self) -> usize {
         self.replies.held_bytes()
     }

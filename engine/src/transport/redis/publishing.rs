@@ -22,6 +22,10 @@ const MAX_REFUSALS: usize = 64;
 /// Answers to what we publish are numbers and errors.
 pub(super) const MAX_ANSWER_BYTES: usize = 64 << 10;
 
+/// Reads of answers at once: whoever answers without an end keeps us from nothing else. Source: none, a guess; twice what the numbers fill
+/// that may be awaited.
+pub(super) const MAX_READS: usize = 8;
+
 /// Redis did not take publications to a topic.
 pub(super) struct Refusal {
     pub(super) topic: Arc<str>,
@@ -123,9 +127,9 @@ impl Publishing {
         self.pipe.poll_write(cx)
     }
 
-    /// Reads what is there; ready when the connection has ended, with the reason. Says by `has_news` whether anything came.
+    /// Reads what is there, within a bound; ready when the connection has ended, with the reason. Says by `has_news` whether anything came.
     pub(super) fn poll_answers(&mut self, cx: &mut Context<'_>, has_news: &mut bool) -> Poll<io::Error> {
-        loop {
+        for _ in 0..MAX_READS {
             let Self { pipe, in_flight, answered, refusals, is_pinging } = self;
             let read = ready!(pipe.poll_read(cx, &mut |scalars| match in_flight.pop() {
                 Some(Asked::Publish(topic)) => {
@@ -143,6 +147,8 @@ impl Publishing {
                 Err(error) => return Poll::Ready(error),
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Ends our side: Redis reads what was written to the end, then hangs up.

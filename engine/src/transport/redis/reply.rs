@@ -8,6 +8,8 @@
 const MAX_SCALARS: usize = 3;
 /// Bytes of a line without its length in front: errors, numbers, words. Source: none, a guess; Redis itself stops at 64 KiB.
 const MAX_LINE_BYTES: usize = 64 << 10;
+/// Bytes of a message that is passed over at most. Source: `proto-max-bulk-len` of Redis, unless it was raised.
+const MAX_SKIPPED_BYTES: usize = 512 << 20;
 /// Above this a buffer is given back once it is empty.
 const KEPT_CAPACITY: usize = 4096;
 
@@ -61,6 +63,11 @@ pub(super) struct Replies {
 impl Replies {
     pub(super) fn new(max_bulk: usize) -> Self {
         Self { partial: Vec::new(), to_skip: 0, max_bulk }
+    }
+
+    /// Bulks of this length are read as well.
+    pub(super) fn allow(&mut self, len: usize) {
+        self.max_bulk = self.max_bulk.max(len);
     }
 
     /// Bytes kept of a reply that is not complete.
@@ -158,7 +165,12 @@ impl<'a> Cursor<'a> {
             return if len == -1 { Ok(Scalar::Null) } else { Err(Stop::Violation("a negative length")) };
         };
         if len > self.max_bulk {
-            return if is_last { Ok(Scalar::TooLarge(len as u64)) } else { Err(Stop::Violation("a name too long")) };
+            // Who announces more than there can be would never be listened to again.
+            return if is_last && len <= MAX_SKIPPED_BYTES {
+                Ok(Scalar::TooLarge(len as u64))
+            } else {
+                Err(Stop::Violation("a value too long"))
+            };
         }
         let end = self.at + len;
         match self.bytes.get(end..end + 2) {
@@ -234,7 +246,7 @@ mod tests {
     #[test]
     fn what_redis_does_not_send_ends_the_connection() {
         let long = [b"+".as_slice(), &[b'x'; MAX_LINE_BYTES + 2]].concat();
-        let illegal: [&[u8]; 10] = [
+        let illegal: [&[u8]; 13] = [
             b"GET / HTTP/1.1\r\n",
             b"*0\r\n",
             b"*-1\r\n",
@@ -244,6 +256,9 @@ mod tests {
             b":x\r\n",
             b"$1\r\nabc",
             b"*2\r\n$2147483648\r\n",
+            b"*3\r\n$7\r\nmessage\r\n$2\r\na:\r\n$536870913\r\n",
+            b"$9223372036854775807\r\n",
+            b"$9223372036854775808\r\n",
             &long,
         ];
         for bytes in illegal {

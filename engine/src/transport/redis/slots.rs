@@ -1,7 +1,10 @@
 //! Which node of a cluster has which channel (<https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>). Does not ask
 //! anybody.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use super::address::Place;
 use super::answer::Answer;
@@ -44,20 +47,31 @@ impl SlotMap {
     /// Reads CLUSTER SLOTS, as the node at `from` has answered it.
     pub(super) fn read(answer: &Answer, from: &Place) -> Self {
         let mut map = Self { places: Vec::new(), owners: vec![0; SLOTS.into()], all: Vec::new() };
+        let mut known = HashMap::<Place, usize, RandomState>::default();
+        // Ranges do not overlap: what has more slots than there are is nonsense, and takes no more time.
+        let mut left = SLOTS;
         for range in answer.list() {
             let [first, last, nodes @ ..] = range.list() else { continue };
             let bound = |answer: &Answer| u16::try_from(answer.integer()?).ok().filter(|slot| *slot < SLOTS);
             let (Some(first), Some(last)) = (bound(first), bound(last)) else { continue };
-            let places: Vec<Option<Place>> = nodes.iter().map(|node| place_of(node, from)).collect();
-            if let Some(Some(owner)) = places.first() {
-                (first..=last).for_each(|slot| map.set(slot, owner.clone()));
-            }
-            for place in places.into_iter().flatten() {
-                if map.all.len() < MAX_PLACES && !map.all.contains(&place) {
-                    map.all.push(place);
+            let Some(rest) = last.checked_sub(first).and_then(|others| left.checked_sub(others + 1)) else { continue };
+            left = rest;
+            for (rank, node) in nodes.iter().enumerate() {
+                let Some(place) = place_of(node, from) else { continue };
+                let next = known.len();
+                if next == MAX_PLACES && !known.contains_key(&place) {
+                    continue;
+                }
+                let index = *known.entry(place).or_insert_with_key(|place| {
+                    map.all.push(place.clone());
+                    next
+                });
+                if rank == 0 {
+                    map.owners[usize::from(first)..=usize::from(last)].fill(index as u16 + 1);
                 }
             }
         }
+        map.places = map.all.iter().cloned().map(Arc::new).collect();
         map
     }
 
@@ -148,7 +162,11 @@ mod tests {
         assert_eq!((map.owner(9), map.owner(10), map.owner(u16::MAX)), (None, None, None));
         assert_eq!(map.all, [at("10.0.0.1", 7000), at("10.0.0.2", 7001), at("asked", 7002)]);
         map.set(9, at("asked", 7002));
-        assert_eq!((owner(&map, 9), map.places.len()), (Some(at("asked", 7002)), 2));
+        assert_eq!((owner(&map, 9), map.places.len()), (Some(at("asked", 7002)), 3));
+        let whole = |port| range(0, 16_383, vec![node(text("h"), port)]);
+        let overlapping = Answer::List(vec![range(7, 5, vec![node(text("h"), 3)]), whole(1), whole(2)]);
+        let map = SlotMap::read(&overlapping, &at("asked", 1));
+        assert_eq!((owner(&map, 0), owner(&map, 16_383), map.all.len()), (Some(at("h", 1)), Some(at("h", 1)), 1));
     }
 
     #[test]

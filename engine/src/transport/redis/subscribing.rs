@@ -50,6 +50,7 @@ impl Subscribing {
     }
 
     pub(super) fn subscribe(&mut self, dialect: &Dialect, topic: Box<str>, n: Option<u64>) {
+        self.pipe.allow(dialect.channel_len(&topic));
         dialect.write_about(&mut self.pipe.out, "SUBSCRIBE", &topic);
         self.asked.push_back(Asked::Subscribe { topic, n });
     }
@@ -84,20 +85,125 @@ impl Subscribing {
         sink: &mut dyn FnMut(News<'_>),
     ) -> Poll<io::Result<()>> {
         let Self { pipe, asked, is_pinging } = self;
-        pipe.poll_read(cx, &mut |scalars| match scalars {
-            [kind, channel, body] if kind.bytes() == b"message" => {
-                if let Some(topic) = dialect.topic(channel.bytes()) {
-                    sink(News::message(topic, body));
-                }
+        let mut is_odd = false;
+        let read = pipe.poll_read(cx, &mut |scalars| is_odd |= !hear(scalars, dialect, asked, is_pinging, sink));
+        if is_odd {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "an answer that was not asked for")));
+        }
+        read
+    }
+}
+
+/// One reply; false if it cannot be one. An answer that is taken for another's would make a topic active that is not.
+fn hear(
+    scalars: &[Scalar<'_>],
+    dialect: &Dialect,
+    asked: &mut VecDeque<Asked>,
+    is_pinging: &mut bool,
+    sink: &mut dyn FnMut(News<'_>),
+) -> bool {
+    if let [kind, channel, body] = scalars
+        && kind.bytes() == b"message"
+    {
+        if let Some(topic) = dialect.topic(channel.bytes()) {
+            sink(News::message(topic, body));
+        }
+        return true;
+    }
+    match (asked.pop_front(), scalars) {
+        (Some(Asked::Subscribe { topic, n }), [Scalar::Error(error)]) => {
+            sink(News::Refused { topic: &topic, n, error });
+        }
+        (Some(Asked::Subscribe { topic, n }), [kind, channel, _]) => {
+            if kind.bytes() != b"subscribe" || dialect.topic(channel.bytes()) != Some(&topic) {
+                return false;
             }
-            _ => match asked.pop_front() {
-                Some(Asked::Subscribe { topic, n }) => match scalars {
-                    [Scalar::Error(error)] => sink(News::Refused { topic: &topic, n, error }),
-                    _ => sink(News::Subscribed { topic: &topic, n }),
-                },
-                Some(Asked::Ping) => *is_pinging = false,
-                Some(Asked::Unsubscribe) | None => {}
-            },
-        })
+            sink(News::Subscribed { topic: &topic, n });
+        }
+        (Some(Asked::Ping), [Scalar::Error(_)]) => *is_pinging = false,
+        (Some(Asked::Ping), [kind] | [kind, _]) if kind.bytes().eq_ignore_ascii_case(b"pong") => *is_pinging = false,
+        (Some(Asked::Unsubscribe), [kind, _, _]) => return kind.bytes() == b"unsubscribe",
+        // Of an error nobody asked for: Redis says why it is about to hang up, and does.
+        (Some(Asked::Unsubscribe) | None, [Scalar::Error(_)]) => {}
+        _ => return false,
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bulk(text: &str) -> Scalar<'_> {
+        Scalar::Bulk(text.as_bytes())
+    }
+
+    struct Ear {
+        asked: VecDeque<Asked>,
+        heard: Vec<String>,
+    }
+
+    impl Ear {
+        fn asked(asked: impl IntoIterator<Item = Asked>) -> Self {
+            Self { asked: asked.into_iter().collect(), heard: Vec::new() }
+        }
+
+        fn hears(&mut self, scalars: &[Scalar<'_>]) -> bool {
+            let Self { asked, heard } = self;
+            hear(scalars, &Dialect::new("p:", None), asked, &mut true, &mut |news| {
+                heard.push(match news {
+                    News::Message { topic, .. } => format!("message {topic}"),
+                    News::TooLarge { topic, len } => format!("too large {topic} {len}"),
+                    News::Subscribed { topic, n } => format!("subscribed {topic} {n:?}"),
+                    News::Refused { topic, n, error } => format!("refused {topic} {n:?} {error}"),
+                });
+            })
+        }
+    }
+
+    fn subscribe(topic: &str) -> Asked {
+        Asked::Subscribe { topic: topic.into(), n: Some(1) }
+    }
+
+    #[test]
+    fn answers_belong_to_questions_in_order_and_messages_come_between() {
+        let mut ear = Ear::asked([subscribe("a:"), subscribe("b:"), Asked::Unsubscribe, Asked::Ping]);
+        for reply in [
+            &[bulk("subscribe"), bulk("p:a:"), Scalar::Integer(1)][..],
+            &[bulk("message"), bulk("p:a:"), bulk("{}")],
+            &[Scalar::Error("NOPERM no")],
+            &[bulk("message"), bulk("p:a:"), Scalar::TooLarge(9)],
+            &[bulk("message"), bulk("q:a:"), bulk("{}")],
+            &[bulk("unsubscribe"), bulk("p:a:"), Scalar::Integer(0)],
+            &[bulk("pong"), bulk("")],
+            &[Scalar::Error("ERR good bye")],
+        ] {
+            assert!(ear.hears(reply), "{reply:?}");
+        }
+        let heard = ["subscribed a: Some(1)", "message a:", "refused b: Some(1) NOPERM no", "too large a: 9"];
+        assert_eq!(ear.heard, heard);
+        assert!(ear.asked.is_empty());
+    }
+
+    #[test]
+    fn a_reply_that_is_no_answer_to_the_oldest_question_ends_the_connection() {
+        let subscribed = [bulk("subscribe"), bulk("p:a:"), Scalar::Integer(1)];
+        let pong = [bulk("pong"), bulk("")];
+        for (question, reply) in [
+            (Some(subscribe("a:")), &pong[..]),
+            (Some(subscribe("a:")), &[Scalar::Word(b"OK")]),
+            (Some(subscribe("a:")), &[bulk("unsubscribe"), bulk("p:a:"), Scalar::Integer(0)]),
+            (Some(subscribe("b:")), &subscribed),
+            (Some(Asked::Ping), &subscribed),
+            (Some(Asked::Ping), &[Scalar::Integer(1)]),
+            (Some(Asked::Unsubscribe), &subscribed),
+            (Some(Asked::Unsubscribe), &pong),
+            (None, &pong),
+            (None, &subscribed),
+            (None, &[Scalar::Null]),
+        ] {
+            let mut ear = Ear::asked(question);
+            assert!(!ear.hears(reply) && ear.heard.is_empty(), "{reply:?}");
+        }
     }
 }

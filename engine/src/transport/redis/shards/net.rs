@@ -41,6 +41,9 @@ const MOVING_MS: u64 = 1000;
 /// Publications are sent from node to node so often at once. Source: none, a guess.
 const MAX_RETURNS: u32 = 4;
 
+/// Nodes that are called or connected at once. Source: the specification names a thousand nodes as the most; each costs two connections.
+const MAX_NODES: usize = 1000;
+
 /// Topics that are not heard until they are subscribed again.
 #[derive(Debug, Default)]
 pub(super) struct Loss {
@@ -146,7 +149,14 @@ impl Net {
     }
 
     fn call(&mut self, place: &Arc<Place>) {
-        if !self.nodes.contains_key(place) {
+        if self.nodes.contains_key(place) {
+            return;
+        }
+        if self.nodes.len() >= MAX_NODES {
+            // What sends us to so many places is no cluster; once more is known of it, we see.
+            self.unreachable.insert(Arc::clone(place));
+            self.ask_soon();
+        } else {
             debug!(target: trace::REDIS, %place, "dialing a node");
             self.nodes.insert(Arc::clone(place), Node::connect(&self.config, &self.login, place));
             self.is_restless = true;
@@ -456,4 +466,23 @@ fn is_elsewhere(error: &str) -> bool {
 /// Trying another node, or this one again, cannot help.
 fn is_final(failed: &ConnectError) -> bool {
     failed.is_terminal || matches!(failed.error.kind(), ErrorKind::NotIdentified | ErrorKind::Forbidden)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn redirections_to_ever_new_places_call_a_bounded_number_of_nodes() {
+        let at = |port| Place::Tcp { host: "h".into(), port, is_tls: false };
+        let config = Arc::new(RedisConfig::default());
+        let map = SlotMap::read(&super::super::super::answer::Answer::Null, &at(1));
+        let mut net = Net::new(&config, Login::default(), vec![at(1)], map);
+        for port in 1..=2000 {
+            net.map.set(7, at(port));
+            assert!(net.owner(7).is_some());
+        }
+        assert_eq!((net.nodes.len(), net.unreachable.len()), (MAX_NODES, 1000));
+        assert!(net.owner(7).is_none() && net.refresh_at.is_some(), "it waits until more is known");
+    }
 }

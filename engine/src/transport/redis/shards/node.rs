@@ -14,7 +14,7 @@ use super::super::channel::{Dialect, ORIGIN_BYTES};
 use super::super::dial::{RedisConfig, Socket, open, temporary};
 use super::super::link::now_ms;
 use super::super::pipe::Pipe;
-use super::super::publishing::MAX_ANSWER_BYTES;
+use super::super::publishing::{MAX_ANSWER_BYTES, MAX_READS};
 use super::super::reply::Scalar;
 use super::outgoing::Parcel;
 use crate::link::{BoxFuture, ConnectError};
@@ -125,6 +125,7 @@ impl Up {
     }
 
     pub(super) fn subscribe(&mut self, dialect: &Dialect, topic: Box<str>, n: Option<u64>) {
+        self.subscribing.allow(dialect.channel_len(&topic));
         dialect.write_about(&mut self.subscribing.out, "SSUBSCRIBE", &topic);
         self.asked.push_back(Asked::Subscribe { topic, n });
     }
@@ -154,13 +155,13 @@ impl Up {
         Ok(())
     }
 
-    /// Reads what is there of answers to publications; ready when the connection has ended, with the reason.
+    /// Reads what is there of answers to publications, within a bound; ready when the connection has ended, with the reason.
     pub(super) fn poll_answers(
         &mut self,
         cx: &mut Context<'_>,
         answer: &mut dyn FnMut(Parcel, Option<&str>),
     ) -> Poll<io::Error> {
-        loop {
+        for _ in 0..MAX_READS {
             let Self { publishing, sent, is_pinging, .. } = self;
             let read = ready!(publishing.poll_read(cx, &mut |scalars| match sent.pop_front() {
                 Some(Sent::Publish(parcel)) => {
@@ -175,6 +176,8 @@ impl Up {
                 Err(error) => return Poll::Ready(error),
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Reads the subscribing connection once.

@@ -684,7 +684,7 @@ declare class Endpoint implements AsyncDisposable {
     setAccess({ allow, deny }: AccessLists): void;
     /** Connects to another endpoint, by its id or a ticket of it, and by a protocol that it accepts. */
     connect(nodeId: string, alpn: string, options?: WaitOptions): Promise<Connection>;
-    /** The next connection by one of the protocols in `alpns`. */
+    /** The next connection by one of the protocols in `alpns`; those that have ended before are passed over. */
     accept(options?: WaitOptions): Promise<Connection>;
     /**
      * Keeps the process alive until `close()` or `unref()`. Without it an endpoint does not, and neither does whatever waits for a connection, a
@@ -815,7 +815,7 @@ declare class Connection {
     /** Sends bytes that may be lost, or come in another order. `ERR_MESSAGE_TOO_LARGE` above what one packet holds. */
     sendDatagram(bytes: Uint8Array, options?: WaitOptions): Promise<void>;
     readDatagram(options?: WaitOptions): Promise<Uint8Array>;
-    /** Closes the connection at once: what was not delivered is lost. Await `finish()` of your streams before. */
+    /** Closes the connection at once: what was not delivered is lost. Await `finish()` of your streams before. A reason is cut after 512 bytes. */
     close(code?: number, reason?: string): void;
     /** How it ended. Rejects only by `signal` or `timeoutMs`. */
     closed(options?: WaitOptions): Promise<ConnectionEnd>;

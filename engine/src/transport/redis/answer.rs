@@ -129,7 +129,10 @@ impl Reading {
                         return Err(Stop::Violation("an answer nested too deeply"));
                     }
                     // Nothing is reserved for what was only announced: each item takes bytes of its own.
-                    Ok(count) => return Ok(self.open.push((count, Vec::new()))),
+                    Ok(count) => {
+                        self.open.push((count, Vec::new()));
+                        return Ok(());
+                    }
                 }
             }
             _ => value_of(cursor.scalar(false)?),

@@ -158,8 +158,14 @@ test('at most 256 wait to be let in, one more is closed with 1013', { timeout: 6
 });
 
 test('an endpoint that closes lets nobody in that still waits', async (t) => {
-  const { server, connect } = await pair(t, { incoming: () => new Promise(() => {}) });
+  let isAsked = false;
+  const incoming = () => {
+    isAsked = true;
+    return new Promise(() => {});
+  };
+  const { server, connect } = await pair(t, { incoming });
   const connection = await within(connect(), 'a connection');
+  await eventually(() => isAsked, 'it is asked about');
   const closing = server.close();
   assert.equal((await within(connection.closed(), 'its end')).code, 1001);
   await closing;

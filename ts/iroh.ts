@@ -282,7 +282,7 @@ export class Endpoint implements AsyncDisposable {
   }
 
   /** The next connection by one of the protocols in `alpns`; those that have ended before are passed over. */
-  accept(options?: WaitOptions): Promise<Connection> {
+  async accept(options?: WaitOptions): Promise<Connection> {
     const arrivals = this.#arrivals;
     if (arrivals === undefined) throw invalidOption('nothing is accepted: give alpns to createWithOptions');
     return operate(

@@ -181,6 +181,7 @@ test('an endpoint counts its connections, whom its lists refuse, and handshakes 
     accepted: 0,
     dialled: 1,
     denied: 0,
+    refused: 0,
     failed: 0,
     crowdedOut: 0,
   });

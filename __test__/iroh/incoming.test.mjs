@@ -12,7 +12,7 @@ const alpns = ['test/1'];
 async function pair(t, options) {
   const [server, client] = [await makeEndpoint(t, { alpns, ...options }), await makeEndpoint(t)];
   introduce(client, server);
-  return { server, client, connect: () => client.connect(server.nodeId(), 'test/1', { timeoutMs: 10_000 }) };
+  return { server, client, connect: () => client.connect(server.nodeId(), 'test/1') };
 }
 
 /** How the endpoint that is dialled ends a connection. */
@@ -147,7 +147,8 @@ test('at most 256 wait to be let in, one more is closed with 1013', { timeout: 6
   const answers = [];
   const incoming = () => new Promise((resolve) => answers.push(resolve));
   const { server, connect } = await pair(t, { incoming, incomingTimeoutMs: 60_000 });
-  const connections = await Promise.all(Array.from({ length: 256 }, connect));
+  const connections = [];
+  while (connections.length < 256) connections.push(...(await Promise.all(Array.from({ length: 32 }, connect))));
   await eventually(() => answers.length === 256, 'all are asked about');
   assert.deepEqual(await endOf(connect), { code: 1013, reason: 'too many wait to be let in' });
   for (const answer of answers) answer(false);
@@ -157,8 +158,14 @@ test('at most 256 wait to be let in, one more is closed with 1013', { timeout: 6
 });
 
 test('an endpoint that closes lets nobody in that still waits', async (t) => {
-  const { server, connect } = await pair(t, { incoming: () => new Promise(() => {}) });
+  let isAsked = false;
+  const incoming = () => {
+    isAsked = true;
+    return new Promise(() => {});
+  };
+  const { server, connect } = await pair(t, { incoming });
   const connection = await within(connect(), 'a connection');
+  await eventually(() => isAsked, 'it is asked about');
   const closing = server.close();
   assert.equal((await within(connection.closed(), 'its end')).code, 1001);
   await closing;

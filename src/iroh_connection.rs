@@ -32,7 +32,7 @@ pub(crate) enum Product {
 enum Progress {
     UnderWay,
     /// The callback is called, or will be.
-    Over(Option<Product>),
+    Over(Option<Box<Product>>),
     GivenUp,
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn operate(
             }
             let result = ready!(work.as_mut().poll(cx));
             let (product, result) = result.map_or_else(|error| (None, Err(error)), |product| (Some(product), Ok(())));
-            *progress = Progress::Over(product);
+            *progress = Progress::Over(product.map(Box::new));
             Poll::Ready(Some(result))
         });
         if let Some(result) = result.await {
@@ -147,7 +147,7 @@ impl NativeOperation {
 
     fn take(&self) -> Option<Product> {
         match &mut *self.progress() {
-            Progress::Over(product) => product.take(),
+            Progress::Over(product) => product.take().map(|product| *product),
             Progress::UnderWay | Progress::GivenUp => None,
         }
     }

@@ -1,10 +1,9 @@
 // The option `incoming` of endpoints: asks the application about everybody who comes in. Does not close connections: the engine does.
 // Invariants: every question gets exactly one answer; whatever is not a clear yes is a no; what the application throws is told.
 
-import { PubSubError } from './errors.js';
 import { wrong } from './options.js';
 import type { NativeEndpoint, NativeIncoming, NativeIncomingAnswer } from './port.js';
-import { warnUnheard } from './warn.js';
+import { warnSeldom } from './warn.js';
 
 /** Who has come in. The handshake is over: the id is proven, and the address receives what is sent to it. */
 export interface IncomingInfo {
@@ -34,13 +33,11 @@ async function judge(native: NativeEndpoint, filter: IncomingFilter, incoming: N
     answer = isWelcome ? 'admitted' : 'refused';
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    warnUnheard(new PubSubError('ERR_HANDLER_FAILED', `incoming failed, nobody was let in: ${why}`, { cause }), REMEDY);
+    warnSeldom(`incoming failed, nobody was let in: ${why} (handle errors inside of it)`, 'ERR_HANDLER_FAILED');
   } finally {
     native.answerIncoming(incoming.token, answer);
   }
 }
-
-const REMEDY = 'handle errors inside of it';
 
 function toInfo({ id, alpn, kind, address }: NativeIncoming): IncomingInfo {
   return {

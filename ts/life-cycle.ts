@@ -165,7 +165,7 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** The options with their defaults; throws before anything is closed. */
 function readClosing(options: CloseOptions): Closing {
-  checkNames(options, ['code', 'reason', 'timeoutMs'], 'the options of close()');
+  checkNames(options, ['code', 'reason', 'timeoutMs']);
   const { code = 1000, reason = '', timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   checkClose(code, reason);
   nonNegativeInteger('timeoutMs', timeoutMs, MAX_TIMEOUT_MS);
@@ -174,7 +174,7 @@ function readClosing(options: CloseOptions): Closing {
 
 /** Throws unless a close frame can carry this. */
 export function checkClose(code: number, reason: string): void {
-  if (!isSendable(code)) throw wrong('code', 'a close code: 1000 to 1003, 1007 to 1014 or 3000 to 4999', code);
+  if (!isSendable(code)) throw wrong('code', '1000 to 1003, 1007 to 1014 or 3000 to 4999', code);
   if (typeof reason !== 'string') throw wrong('reason', 'a string', reason);
 }
 

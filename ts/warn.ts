@@ -12,13 +12,18 @@ const MAX_CODES = 1024;
 
 const lastWarned = new Map<string, number>();
 
-export function warnUnheard(error: PubSubError, remedy: string = 'add a listener of "error" to handle this'): void {
+export function warnUnheard({ message, code }: PubSubError): void {
+  warnSeldom(`${message} (listen to "error")`, code);
+}
+
+/** Says something once per code and minute. */
+export function warnSeldom(message: string, code: string): void {
   const now = Date.now();
-  const last = lastWarned.get(error.code);
-  if (last !== undefined && now - last < QUIET_MS) return;
+  const last = lastWarned.get(code) ?? 0;
+  if (now - last < QUIET_MS) return;
   if (lastWarned.size >= MAX_CODES) lastWarned.clear();
-  lastWarned.set(error.code, now);
-  warn(`${error.message} (${remedy})`, error.code);
+  lastWarned.set(code, now);
+  warn(message, code);
 }
 
 const warned = new Set<string>();

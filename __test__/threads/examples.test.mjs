@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const page = readFileSync(join(root, 'docs/workers.md'), 'utf8').replaceAll('\r\n', '\n');
-const files = [...page.matchAll(/^`([\w-]+\.mjs)`[^\n]*\n\n```js\n([\s\S]*?)```/gm)];
+const files = [...page.matchAll(/^`([\w-]+\.mjs)`[^\n]*\n\n(?:<!-- [^\n]+ -->\n)?```js\n([\s\S]*?)```/gm)];
 const outputs = [...page.matchAll(/^Output of `node ([\w-]+\.mjs)`:\n\n```text\n([\s\S]*?)```/gm)];
 let folder;
 

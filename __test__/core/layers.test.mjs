@@ -45,5 +45,8 @@ test('only addon.js loads the addon, and only the factories import it', () => {
     importsOf(file).some((name) => ['addon.js', 'native.js'].includes(resolved(file, name))),
   );
   for (const user of users)
-    assert.match(user, /^(cli\/(doctor|hub)|event-target-|hub-options|iroh(-addon|-address)?\.js|memory-network|native\.js)/);
+    assert.match(
+      user,
+      /^(cli\/(doctor|hub)|event-target-|hub-options|iroh(-addon|-address)?\.js|memory-network|native\.js)/,
+    );
 });

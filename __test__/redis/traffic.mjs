@@ -2,9 +2,6 @@
 import assert from 'node:assert/strict';
 import { publish } from './facts.mjs';
 
-/** For so long an event may be on its way to the server, which took it at some time in between. */
-const WAY_MS = 50;
-
 /** Publishes numbers to topics in turn, until it is stopped. */
 export class Traffic {
   sent = [];
@@ -55,7 +52,7 @@ export class Traffic {
     const isTold = ({ at, topic }) =>
       gaps.some(({ from, to, topics, direction }) => {
         const isAbout = direction === 'out' || topics.includes(topic);
-        return isAbout && at >= from - WAY_MS && at <= to + 1;
+        return isAbout && at >= from - 1 && at <= to + 1;
       });
     assert.deepEqual(
       missing.filter((one) => !isTold(one)),

@@ -62,7 +62,12 @@ impl HubActor {
         let until = match connection.silence {
             Silence::Unread => None,
             Silence::Until(until) if Instant::now() < until => Some(until),
-            Silence::Until(_) | Silence::Over => return false,
+            // Overdue and not looked after yet: what waits goes first.
+            Silence::Until(_) => {
+                self.end_silence(slot);
+                return false;
+            }
+            Silence::Over => return false,
         };
         let greeting = self.greetings.by_slot.entry(slot).or_default();
         if greeting.bytes + message.len() > MAX_BYTES {

@@ -18,7 +18,9 @@ import { Failure, parse, say, seconds, whenStarted } from './run.mjs';
 import { binaryOf, nodeOf, runtimeOf } from './runtimes.mjs';
 
 const { name: main, exports: entryPoints } = packageJson();
-const entries = Object.keys(entryPoints)
+
+/** What users can import. */
+export const entries = Object.keys(entryPoints)
   .filter((entry) => entry !== './package.json')
   .map((entry) => main + entry.slice(1));
 
@@ -26,7 +28,8 @@ const entries = Object.keys(entryPoints)
 const patienceMs = 120_000;
 
 const text = 'grüß dich';
-const heardOfAll = {
+/** What __test__/install/esm.mjs hears. */
+export const heardOfAll = {
   memory: text,
   pubsub: text,
   websocket: text,

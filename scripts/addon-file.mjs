@@ -1,5 +1,5 @@
-// What the file of an addon says of how it was built: whether its symbols were removed, and whether what went into it was left to link-time
-// optimization. Reads files, runs nothing.
+// What the file of an addon says of how it was built: for which platform, whether its symbols were removed, and whether what went into it was left
+// to link-time optimization. Reads files, runs nothing.
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 
 /** Type of the section with the symbols that debuggers read. Source: ELF, gABI 4.1, "Section Types". */
@@ -15,6 +15,26 @@ export function isStripped(file) {
     bytes.readUInt16LE(0x3c),
   ];
   return !Array.from({ length: count }, (_, n) => bytes.readUInt32LE(table + n * size + 4)).includes(SHT_SYMTAB);
+}
+
+/** How the formats of the systems number processors. Sources: ELF gABI, Mach-O's `mach/machine.h`, "PE Format" of Microsoft. */
+const processors = {
+  linux: { 62: 'x64', 183: 'arm64' },
+  darwin: { 16777223: 'x64', 16777228: 'arm64' },
+  win32: { 34404: 'x64', 43620: 'arm64' },
+};
+
+/** The system and processor that a file is for, as Node.js calls them; undefined for what is no program of them. */
+export function madeFor(file) {
+  const bytes = readFileSync(file);
+  if (bytes.length < 64) return undefined;
+  const found = (os, number) => ({ os, cpu: processors[os][number] });
+  if (bytes.readUInt32BE(0) === 0x7f454c46) return found('linux', bytes.readUInt16LE(18));
+  if (bytes.readUInt32LE(0) === 0xfeedfacf) return found('darwin', bytes.readUInt32LE(4));
+  if (bytes.readUInt16BE(0) !== 0x4d5a) return undefined;
+  const header = bytes.readUInt32LE(0x3c);
+  const isProgram = header + 6 <= bytes.length && bytes.readUInt32BE(header) === 0x50450000;
+  return isProgram ? found('win32', bytes.readUInt16LE(header + 4)) : undefined;
 }
 
 /**

@@ -14,6 +14,8 @@ import { Failure, npm, parse, say, whenStarted } from './run.mjs';
 /** Parts of package.json that a user of the package has no use for. */
 const ours = ['devDependencies', 'scripts', 'napi'];
 
+const licences = ['LICENSE-APACHE', 'LICENSE-MIT'];
+
 /** Where the packages are made. Ignored by git. */
 export const packagesFolder = fromRoot('npm/packages');
 
@@ -61,12 +63,24 @@ function makePlatform(folder, { suffix, os, cpu, libc }, binary, manifest) {
   const { version, license, repository, homepage, engines } = manifest;
   const description = `The addon of ${manifest.name} for ${suffix}`;
   writeJson(folder, {
-    ...{ name, version, description, license, repository, homepage, main, files: [main], engines },
+    // npm adds README.md by itself, but of licences only a file that is called LICENSE.
+    ...{
+      name,
+      version,
+      description,
+      license,
+      repository,
+      homepage,
+      type: 'commonjs',
+      main,
+      files: [main, ...licences],
+    },
+    engines,
     ...{ os: [os], cpu: [cpu], ...(libc === undefined ? {} : { libc: [libc] }) },
     ...{ publishConfig: { access: 'public' } },
   });
   copyFileSync(binary, join(folder, main));
-  for (const file of ['LICENSE-APACHE', 'LICENSE-MIT']) copyFileSync(fromRoot(file), join(folder, file));
+  for (const file of licences) copyFileSync(fromRoot(file), join(folder, file));
   writeFileSync(join(folder, 'README.md'), `# ${name}\n\n${description}. Install ${manifest.name}, which needs it.\n`);
   return { name, folder };
 }

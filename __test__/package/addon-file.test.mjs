@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { isLeftToLinking, isStripped } from '../../scripts/addon-file.mjs';
+import { isLeftToLinking, isStripped, madeFor } from '../../scripts/addon-file.mjs';
 
 const folder = mkdtempSync(join(tmpdir(), 'addon-file-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -39,6 +39,42 @@ test('an addon without a symbol table is stripped; symbols that the loader needs
 
 test('of other kinds of files nothing is known', () => {
   assert.equal(isStripped(fileWith(Buffer.concat([Buffer.from('MZ'), Buffer.alloc(62)]))), undefined);
+});
+
+/** The beginning of a program: numbers of a size in bytes at their places. */
+function program(fields) {
+  const bytes = Buffer.alloc(256);
+  for (const [at, size, value] of fields) bytes.writeUIntLE(value, at, size);
+  return fileWith(bytes);
+}
+
+test('files tell the platform that they are for', () => {
+  const elfMagic = [0, 4, 0x464c457f];
+  assert.deepEqual(madeFor(program([elfMagic, [18, 2, 62]])), { os: 'linux', cpu: 'x64' });
+  assert.deepEqual(madeFor(program([elfMagic, [18, 2, 183]])), { os: 'linux', cpu: 'arm64' });
+  assert.deepEqual(madeFor(program([elfMagic, [18, 2, 3]])), { os: 'linux', cpu: undefined });
+  const machMagic = [0, 4, 0xfeedfacf];
+  assert.deepEqual(madeFor(program([machMagic, [4, 4, 0x01000007]])), { os: 'darwin', cpu: 'x64' });
+  assert.deepEqual(madeFor(program([machMagic, [4, 4, 0x0100000c]])), { os: 'darwin', cpu: 'arm64' });
+  const pe = (machine) => [
+    [0, 2, 0x5a4d],
+    [0x3c, 4, 128],
+    [128, 4, 0x4550],
+    [132, 2, machine],
+  ];
+  assert.deepEqual(madeFor(program(pe(0x8664))), { os: 'win32', cpu: 'x64' });
+  assert.deepEqual(madeFor(program(pe(0xaa64))), { os: 'win32', cpu: 'arm64' });
+  assert.equal(
+    madeFor(
+      program([
+        [0, 2, 0x5a4d],
+        [0x3c, 4, 9999],
+      ]),
+    ),
+    undefined,
+  );
+  assert.equal(madeFor(program([])), undefined);
+  assert.equal(madeFor(fileWith('no binary')), undefined);
 });
 
 /** A member of an archive: its header, and its content filled up to an even length. */

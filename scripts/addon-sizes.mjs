@@ -1,10 +1,12 @@
-// What the addon costs by what is built into it: builds it for release once per set of features and prints a table. Keeps the files in target/sizes, so that
-// their speeds can be compared. Usage: node scripts/addon-sizes.mjs [--opt-level LEVEL] [--set NAME]
+// What the addon costs by what is built into it: builds it for release once per set of features and prints a table. Leaves each in a copy of the package, in
+// target/sizes, so that speeds can be compared: "npm run bench -- --before target/sizes/everything-s --peers ours,before".
+// Usage: node scripts/addon-sizes.mjs [--opt-level LEVEL] [--set NAME]
 //   --opt-level  another than that of Cargo.toml: 2, 3, s or z
 //   --set        one of the sets alone
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
-import { buildAddon } from './build.mjs';
+import { buildAddon, buildTypeScript, installPackages } from './build.mjs';
+import { makeMain } from './packages.mjs';
 import { fromRoot } from './project.mjs';
 import { requireAll } from './requirements.mjs';
 import { Failure, parse, whenStarted } from './run.mjs';
@@ -25,7 +27,7 @@ const megabytes = (bytes) => (bytes / 1e6).toFixed(2);
 
 function sizeOf(name, level) {
   const folder = fromRoot('target/sizes', level === undefined ? name : `${name}-${level}`);
-  mkdirSync(folder, { recursive: true });
+  makeMain(folder);
   const optLevel = level === undefined ? undefined : toToml(level);
   const bytes = readFileSync(buildAddon({ ...sets[name].options, release: true, folder, optLevel }));
   return { file: bytes.length, packed: gzipSync(bytes, { level: 9 }).length };
@@ -39,6 +41,8 @@ whenStarted(import.meta.url, (args) => {
   if (only !== undefined && sets[only] === undefined)
     throw new Failure(`--set is one of ${Object.keys(sets).join(', ')}`, 2);
   requireAll();
+  installPackages();
+  buildTypeScript();
   const rows = Object.keys(sets)
     .filter((name) => only === undefined || name === only)
     .map((name) => ({ name, ...sizeOf(name, level) }));

@@ -25,13 +25,13 @@ export const packagesFolder = fromRoot('npm/packages');
  */
 export function makePackages({ binaries = fromRoot('.'), all = false, folder = packagesFolder } = {}) {
   rmSync(folder, { recursive: true, force: true });
-  const manifest = { ...packageJson(), ...repository() };
+  const manifest = manifestOf();
   const fileOf = ({ suffix }) => join(binaries, `${manifest.napi.binaryName}.${suffix}.node`);
   const missing = platforms.filter((platform) => !existsSync(fileOf(platform)));
   if (all && missing.length > 0)
     throw new Failure(`no binary for ${missing.map(({ suffix }) => suffix).join(', ')} in ${binaries}`);
   const main = { name: manifest.name, folder: join(folder, 'main') };
-  makeMain(main.folder, manifest);
+  makeMain(main.folder);
   const others = platforms
     .filter((platform) => !missing.includes(platform))
     .map((platform) => makePlatform(join(folder, platform.suffix), platform, fileOf(platform), manifest));
@@ -45,7 +45,11 @@ function repository() {
   return { repository: { type: 'git', url: `git+${server}/${name}.git` } };
 }
 
-function makeMain(folder, manifest) {
+const manifestOf = () => ({ ...packageJson(), ...repository() });
+
+/** The main package, in `folder`. */
+export function makeMain(folder) {
+  const manifest = manifestOf();
   mkdirSync(folder, { recursive: true });
   const published = Object.fromEntries(Object.entries(manifest).filter(([name]) => !ours.includes(name)));
   const { name, version } = manifest;

@@ -57,7 +57,14 @@ function checkPlatform({ name, folder, tarball }, isRelease) {
   const manifest = packageJson(folder);
   const files = filesOf(tarball);
   const names = files.map((file) => file.name).sort();
-  const expected = ['LICENSE-APACHE', 'LICENSE-MIT', 'README.md', manifest.main, 'package.json'].sort();
+  const expected = [
+    'LICENSE-APACHE',
+    'LICENSE-MIT',
+    'README.md',
+    'THIRD-PARTY.md',
+    manifest.main,
+    'package.json',
+  ].sort();
   if (names.join() !== expected.join()) throw new Failure(`${name} has ${names.join(', ')}`);
   if (manifest.version !== version || manifest.scripts !== undefined)
     throw new Failure(`${name}: another version, or scripts`);
@@ -80,7 +87,7 @@ export function checkPackage({ list = false, binaries } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'package-'));
   try {
     const packages = timed('packing', () =>
-      packAll(makePackages({ binaries, folder: join(folder, 'packages') }), join(folder, 'tarballs')),
+      packAll(makePackages({ binaries, notices: true, folder: join(folder, 'packages') }), join(folder, 'tarballs')),
     );
     const [{ tarball }, ...others] = packages;
     const contentsOf = new Map([[tarball, checkContents(tarball)]]);

@@ -1,6 +1,6 @@
 // `npm run bench`: this package beside its peers, alternating in one run. Rows go to a file, one for each scenario, peer and round.
 // Usage: npm run bench -- [scenario or its beginning …] [--rounds 5] [--ms 1000] [--peers ours,ws] [--rows target/bench/rows.json]
-//   [--before folder of an older build of the package] [--debug]
+//   [--before folder of an older build of the package] [--package folder of a build, instead of making one] [--debug]
 // With --debug the addon and the example are those that tests use: to see that it works, not how fast. Linux only: it reads /proc.
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -21,6 +21,7 @@ whenStarted(import.meta.url, async (args) => {
     '--peers': 'value',
     '--rows': 'value',
     '--before': 'value',
+    '--package': 'value',
     '--debug': 'flag',
   };
   const { options, rest } = parse(args, known);
@@ -29,6 +30,7 @@ whenStarted(import.meta.url, async (args) => {
     ms: positive('--ms', options['--ms'] ?? 1000),
     peers: options['--peers']?.split(',') ?? Object.keys(peers),
     before: options['--before'],
+    package: options['--package'],
     isDebug: options['--debug'] ?? false,
   };
   const unknown = plan.peers.find((peer) => !(peer in peers));
@@ -59,12 +61,12 @@ function chosen(parts) {
     : names.filter((name) => parts.some((part) => name === part || (!names.includes(part) && name.startsWith(part))));
 }
 
-function buildFor({ isDebug, before }) {
+function buildFor({ isDebug, before, package: given }) {
   const profile = isDebug ? [] : ['--release'];
   run('cargo', ['build', ...profile, '-p', 'alkpubsub-engine', '--example', 'bench'], { quiet: true });
   return {
     before: before === undefined ? undefined : resolve(before),
-    folder: isDebug ? fromRoot('.') : setUpPackage(),
+    folder: given !== undefined ? resolve(given) : isDebug ? fromRoot('.') : setUpPackage(),
     example: fromRoot('target', isDebug ? 'debug' : 'release', 'examples/bench'),
   };
 }

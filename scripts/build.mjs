@@ -7,6 +7,7 @@
 import { copyFileSync, existsSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import platform from '../platform.cjs';
+import { isLeftToLinking, isStripped } from './addon-file.mjs';
 import { platformOf, platforms } from './platforms.mjs';
 import { commandOf, fromRoot, lockedInCI, packageJson } from './project.mjs';
 import { requireAll } from './requirements.mjs';
@@ -30,8 +31,18 @@ export function installPackages() {
   timed('installing npm packages (about 10 seconds)', () => npm(['ci', '--no-audit', '--no-fund'], { quiet: true }));
 }
 
-/** @param {{ release?: boolean, features?: string[], defaults?: boolean, folder?: string, target?: string }} options */
-export function buildAddon({ release = false, features = [], defaults = true, folder = fromRoot('.'), target }) {
+/**
+ * @param {{ release?: boolean, features?: string[], defaults?: boolean, folder?: string, target?: string, optLevel?: string }} options
+ *   `optLevel`: another than that of Cargo.toml, to compare
+ */
+export function buildAddon({
+  release = false,
+  features = [],
+  defaults = true,
+  folder = fromRoot('.'),
+  target,
+  optLevel,
+}) {
   const profile = release ? 'release' : 'debug';
   const file = join(folder, `${packageJson().napi.binaryName}.${suffixOf(target)}.node`);
   const first = existsSync(fromRoot('target', target ?? '.', profile))
@@ -42,13 +53,16 @@ export function buildAddon({ release = false, features = [], defaults = true, fo
     const args = [
       ...command,
       ...(release ? ['--release'] : []),
+      ...(optLevel === undefined ? [] : ['--config', `profile.release.opt-level=${optLevel}`]),
       ...(defaults ? [] : ['--no-default-features']),
       ...features.flatMap((feature) => ['--features', feature]),
       ...lockedInCI(),
       '--message-format=json-render-diagnostics',
     ];
-    const messages = run('cargo', args, { capture: true, env });
-    replaceFile(libraryIn(messages), file);
+    const artifacts = artifactsIn(run('cargo', args, { capture: true, env }));
+    const library = libraryIn(artifacts);
+    if (release) checkRelease(artifacts, library);
+    replaceFile(library, file);
   });
   return file;
 }
@@ -77,16 +91,33 @@ export function buildRelay() {
   );
 }
 
-/** The dynamic library that cargo says it made. */
-function libraryIn(messages) {
-  const artifacts = messages
+/** What cargo says it made, or found made. */
+const artifactsIn = (messages) =>
+  messages
     .split('\n')
     .filter((line) => line.startsWith('{"reason":"compiler-artifact"'))
-    .map((line) => JSON.parse(line))
-    .filter((artifact) => artifact.target.kind.includes('cdylib') && artifact.manifest_path === fromRoot('Cargo.toml'));
-  const library = artifacts.at(-1)?.filenames.find((name) => /\.(so|dylib|dll)$/.test(name));
+    .map((line) => JSON.parse(line));
+
+/** The file of the addon among them. */
+function libraryIn(artifacts) {
+  const own = artifacts.filter(
+    (artifact) => artifact.target.kind.includes('cdylib') && artifact.manifest_path === fromRoot('Cargo.toml'),
+  );
+  const library = own.at(-1)?.filenames.find((name) => /\.(so|dylib|dll)$/.test(name));
   if (library === undefined) throw new Failure('cargo built no cdylib: see [lib] in Cargo.toml');
   return library;
+}
+
+/** What is published has no symbols to spare, and link-time optimization was on: neither shows in the file's behaviour when it is lost. */
+function checkRelease(artifacts, library) {
+  const engine = artifacts.find((artifact) => artifact.manifest_path === fromRoot('engine/Cargo.toml'));
+  const rlib = engine?.filenames.find((name) => name.endsWith('.rlib'));
+  if (rlib === undefined || !isLeftToLinking(rlib))
+    throw new Failure(
+      `${rlib ?? 'the engine'} has machine code: link-time optimization is off. See [lib] and [profile.release] in Cargo.toml`,
+    );
+  if (isStripped(library) === false)
+    throw new Failure(`${library} has its symbols: see [profile.release] in Cargo.toml`);
 }
 
 /** Replaces by renaming: a process that has the old file loaded keeps it. */

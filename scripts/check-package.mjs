@@ -1,13 +1,17 @@
 // Whether the packages are what every kind of importer can use: publint reads package.json and files, arethetypeswrong resolves the types as
 // TypeScript does, every export has somebody who imports it, and the contents are what a program needs. Makes and packs them in a temporary
-// folder, as they are published. Usage: node scripts/check-package.mjs [--list]; --list prints every file with its size
+// folder, as they are published. Usage: node scripts/check-package.mjs [--list] [--binaries FOLDER]
+//   --list      print every file with its size
+//   --binaries  the addons that are to be published, which have no symbols; default: what is in the root
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { isStripped, madeFor } from './addon-file.mjs';
 import { buildTypeScript, installPackages } from './build.mjs';
 import { checkExports } from './dead-exports.mjs';
 import { makePackages, packAll } from './packages.mjs';
+import { platforms } from './platforms.mjs';
 import { commandOf, packageJson } from './project.mjs';
 import { Failure, parse, run, timed, whenStarted } from './run.mjs';
 
@@ -47,29 +51,47 @@ function checkContents(tarball) {
   return files;
 }
 
-/** A platform package has the addon, who may use it, and nothing that runs. */
-function checkPlatform({ folder }) {
+/** A platform package has the addon of that platform, who may use it, and nothing that runs. */
+function checkPlatform({ name, folder, tarball }, isRelease) {
   const { version } = packageJson();
   const manifest = packageJson(folder);
-  const files = readdirSync(folder).sort();
-  const expected = ['LICENSE-APACHE', 'LICENSE-MIT', 'README.md', manifest.main, 'package.json'].sort();
-  if (files.join() !== expected.join()) throw new Failure(`${folder} has ${files.join(', ')}`);
+  const files = filesOf(tarball);
+  const names = files.map((file) => file.name).sort();
+  const expected = [
+    'LICENSE-APACHE',
+    'LICENSE-MIT',
+    'README.md',
+    'THIRD-PARTY.md',
+    manifest.main,
+    'package.json',
+  ].sort();
+  if (names.join() !== expected.join()) throw new Failure(`${name} has ${names.join(', ')}`);
   if (manifest.version !== version || manifest.scripts !== undefined)
-    throw new Failure(`${folder}: another version, or scripts`);
+    throw new Failure(`${name}: another version, or scripts`);
+  const { os, cpu } = platforms.find(({ suffix }) => name.endsWith(suffix));
+  const addon = join(folder, manifest.main);
+  const found = madeFor(addon);
+  if (found?.os !== os || found.cpu !== cpu)
+    throw new Failure(
+      `${name} has an addon for ${found === undefined ? 'no known platform' : `${found.os} ${found.cpu}`}`,
+    );
+  if (isRelease && isStripped(addon) === false) throw new Failure(`the addon of ${name} has its symbols`);
+  return files;
 }
 
-export function checkPackage({ list = false } = {}) {
+/** @param {{ list?: boolean, binaries?: string }} [options] */
+export function checkPackage({ list = false, binaries } = {}) {
   installPackages();
   buildTypeScript();
   timed('exports that nobody imports', checkExports);
   const folder = mkdtempSync(join(tmpdir(), 'package-'));
   try {
     const packages = timed('packing', () =>
-      packAll(makePackages({ folder: join(folder, 'packages') }), join(folder, 'tarballs')),
+      packAll(makePackages({ binaries, notices: true, folder: join(folder, 'packages') }), join(folder, 'tarballs')),
     );
-    const [{ tarball }, ...platforms] = packages;
-    const files = checkContents(tarball);
-    for (const platform of platforms) checkPlatform(platform);
+    const [{ tarball }, ...others] = packages;
+    const contentsOf = new Map([[tarball, checkContents(tarball)]]);
+    for (const other of others) contentsOf.set(other.tarball, checkPlatform(other, binaries !== undefined));
     timed('publint', () => {
       for (const { tarball: packed } of packages)
         run(process.execPath, [commandOf.publint, 'run', packed, '--strict'], { quiet: true });
@@ -80,11 +102,19 @@ export function checkPackage({ list = false } = {}) {
       }),
     );
     if (!list) return;
-    for (const { name, bytes } of files) console.log(`${String(bytes).padStart(8)}  ${name}`);
-    console.log(`${String(statSync(tarball).size).padStart(8)}  packed, ${files.length} files`);
+    for (const { name, tarball: packed } of packages) {
+      const files = contentsOf.get(packed);
+      console.log(`${name}:`);
+      for (const file of files) console.log(`${String(file.bytes).padStart(10)}  ${file.name}`);
+      console.log(`${String(statSync(packed).size).padStart(10)}  packed, ${files.length} files`);
+    }
   } finally {
     if (existsSync(folder)) rmSync(folder, { recursive: true });
   }
 }
 
-whenStarted(import.meta.url, (args) => checkPackage({ list: parse(args, { '--list': 'flag' }).options['--list'] }));
+whenStarted(import.meta.url, (args) => {
+  const { options } = parse(args, { '--list': 'flag', '--binaries': 'value' });
+  const binaries = options['--binaries'];
+  checkPackage({ list: options['--list'], ...(binaries === undefined ? {} : { binaries: resolve(binaries) }) });
+});

@@ -12,6 +12,7 @@ export function checkDependencies() {
     const rules = readRules(readFileSync(fromRoot('deny.toml'), 'utf8'));
     const problems = [
       ...packagesOf(metadata).flatMap((entry) => problemsOf(entry, rules)),
+      ...doubleProblems(packagesOf(metadata), rules),
       ...providerProblems(metadata),
     ];
     if (problems.length > 0)
@@ -34,6 +35,11 @@ function readRules(text) {
     banned: new Map(
       [...list('deny').matchAll(/crate = "([^"]+)", reason = "([^"]+)"/g)].map((match) => [match[1], match[2]]),
     ),
+    single: new Map(
+      [...list('deny').matchAll(/crate = "([^"]+)", deny-multiple-versions = true, reason = "([^"]+)"/g)].map(
+        (match) => [match[1], match[2]],
+      ),
+    ),
     licenses: new Set(strings(list('allow'))),
   };
 }
@@ -52,6 +58,14 @@ function problemsOf({ name, version, license, source }, { banned, licenses }) {
     problems.push(`${name} ${version} has the licence "${license}", which is not in the list`);
   if (!isCratesIo(source)) problems.push(`${name} ${version} comes from ${source}`);
   return problems;
+}
+
+/** Of some crates there is one version only. */
+function doubleProblems(packages, { single }) {
+  return [...single].flatMap(([name, reason]) => {
+    const versions = packages.filter((entry) => entry.name === name).map(({ version }) => version);
+    return versions.length > 1 ? [`${name} is there as ${versions.join(' and ')}: ${reason}`] : [];
+  });
 }
 
 const isCratesIo = (source) => /^registry\+.*\/crates\.io-index$/.test(source);

@@ -24,8 +24,10 @@ export function lint() {
     for (const target of [
       ['-p', 'alkpubsub-engine', '--all-targets', '--all-features'],
       ['-p', 'pubsub-native', '--all-features'],
-      // Without Iroh, two thirds of its size, it has to compile as well.
+      // Without Iroh, two thirds of its size, and without Redis it has to compile as well.
       ['-p', 'pubsub-native', '--no-default-features'],
+      ['-p', 'pubsub-native', '--no-default-features', '--features', 'redis'],
+      ['-p', 'pubsub-native', '--no-default-features', '--features', 'iroh'],
     ]) {
       run('cargo', ['clippy', ...target, ...lockedInCI(), '--', '-D', 'warnings'], { quiet: true });
     }

@@ -7,6 +7,7 @@
 import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { build } from './build.mjs';
+import { noticesFor } from './notices.mjs';
 import { platforms } from './platforms.mjs';
 import { fromRoot, packageJson } from './project.mjs';
 import { Failure, npm, parse, say, whenStarted } from './run.mjs';
@@ -14,26 +15,37 @@ import { Failure, npm, parse, say, whenStarted } from './run.mjs';
 /** Parts of package.json that a user of the package has no use for. */
 const ours = ['devDependencies', 'scripts', 'napi'];
 
+const licences = ['LICENSE-APACHE', 'LICENSE-MIT'];
+
+/** The licences of what is linked into an addon, in its package. */
+const noticesFile = 'THIRD-PARTY.md';
+
 /** Where the packages are made. Ignored by git. */
 export const packagesFolder = fromRoot('npm/packages');
 
 /**
- * @param {{ binaries?: string, all?: boolean, folder?: string }} [options]
+ * @param {{ binaries?: string, all?: boolean, folder?: string, notices?: boolean }} [options] `notices`: with the licences of what is linked into the
+ *   addons, for which cargo is asked; what is published has them
  * @returns {{ name: string, folder: string }[]} the packages, the main one first
  */
-export function makePackages({ binaries = fromRoot('.'), all = false, folder = packagesFolder } = {}) {
+export function makePackages({ binaries = fromRoot('.'), all = false, folder = packagesFolder, notices = false } = {}) {
   rmSync(folder, { recursive: true, force: true });
-  const manifest = { ...packageJson(), ...repository() };
+  const manifest = manifestOf();
   const fileOf = ({ suffix }) => join(binaries, `${manifest.napi.binaryName}.${suffix}.node`);
   const missing = platforms.filter((platform) => !existsSync(fileOf(platform)));
   if (all && missing.length > 0)
     throw new Failure(`no binary for ${missing.map(({ suffix }) => suffix).join(', ')} in ${binaries}`);
   const main = { name: manifest.name, folder: join(folder, 'main') };
-  makeMain(main.folder, manifest);
+  makeMain(main.folder);
   const others = platforms
     .filter((platform) => !missing.includes(platform))
-    .map((platform) => makePlatform(join(folder, platform.suffix), platform, fileOf(platform), manifest));
-  return [main, ...others];
+    .map((platform) => ({
+      platform,
+      made: makePlatform(join(folder, platform.suffix), platform, fileOf(platform), manifest),
+    }));
+  if (notices)
+    for (const { platform, made } of others) writeFileSync(join(made.folder, noticesFile), noticesFor(platform.target));
+  return [main, ...others.map(({ made }) => made)];
 }
 
 /** Where it is built, for the proof of provenance: publishing without it is refused. */
@@ -43,7 +55,11 @@ function repository() {
   return { repository: { type: 'git', url: `git+${server}/${name}.git` } };
 }
 
-function makeMain(folder, manifest) {
+const manifestOf = () => ({ ...packageJson(), ...repository() });
+
+/** The main package, in `folder`. */
+export function makeMain(folder) {
+  const manifest = manifestOf();
   mkdirSync(folder, { recursive: true });
   const published = Object.fromEntries(Object.entries(manifest).filter(([name]) => !ours.includes(name)));
   const { name, version } = manifest;
@@ -61,12 +77,24 @@ function makePlatform(folder, { suffix, os, cpu, libc }, binary, manifest) {
   const { version, license, repository, homepage, engines } = manifest;
   const description = `The addon of ${manifest.name} for ${suffix}`;
   writeJson(folder, {
-    ...{ name, version, description, license, repository, homepage, main, files: [main], engines },
+    // npm adds README.md by itself, but of licences only a file that is called LICENSE.
+    ...{
+      name,
+      version,
+      description,
+      license,
+      repository,
+      homepage,
+      type: 'commonjs',
+      main,
+      files: [main, ...licences, noticesFile],
+    },
+    engines,
     ...{ os: [os], cpu: [cpu], ...(libc === undefined ? {} : { libc: [libc] }) },
     ...{ publishConfig: { access: 'public' } },
   });
   copyFileSync(binary, join(folder, main));
-  for (const file of ['LICENSE-APACHE', 'LICENSE-MIT']) copyFileSync(fromRoot(file), join(folder, file));
+  for (const file of licences) copyFileSync(fromRoot(file), join(folder, file));
   writeFileSync(join(folder, 'README.md'), `# ${name}\n\n${description}. Install ${manifest.name}, which needs it.\n`);
   return { name, folder };
 }
@@ -90,7 +118,11 @@ whenStarted(import.meta.url, (args) => {
   const binaries = options['--binaries'];
   if (!options['--no-build']) build(binaries === undefined ? { release: true } : { only: 'ts' });
   const all = options['--all'];
-  const packages = makePackages({ all, ...(binaries === undefined ? {} : { binaries: resolve(binaries) }) });
+  const packages = makePackages({
+    all,
+    notices: true,
+    ...(binaries === undefined ? {} : { binaries: resolve(binaries) }),
+  });
   for (const { name, folder } of packages) say(`${name}: ${folder}`);
   if (!options['--pack']) return;
   for (const { tarball } of packAll(packages, join(packagesFolder, 'tarballs')))

@@ -19,13 +19,13 @@ export const say = (text) => process.stderr.write(`==> ${text}\n`);
  * Runs a command to its end.
  * @param {string} command
  * @param {readonly string[]} args
- * @param {{ env?: Record<string, string>, quiet?: boolean, capture?: boolean }} [options] `quiet`: its standard output goes to
- *   standard error; `capture`: it is returned
+ * @param {{ env?: Record<string, string>, quiet?: boolean, capture?: boolean, cwd?: string }} [options] `quiet`: its standard output goes
+ *   to standard error; `capture`: it is returned; `cwd`: not in the root
  * @returns {string} the captured standard output, or nothing
  */
-export function run(command, args, { env = {}, quiet = false, capture = false } = {}) {
+export function run(command, args, { env = {}, quiet = false, capture = false, cwd = root } = {}) {
   const result = spawnSync(command, args, {
-    cwd: root,
+    cwd,
     env: { ...process.env, ...env },
     stdio: ['inherit', capture ? 'pipe' : quiet ? 2 : 'inherit', 'inherit'],
     encoding: 'utf8',

@@ -24,14 +24,15 @@ export function runtimeOf(name) {
   return { name, command, toArgs };
 }
 
-/** A file of a package of npm, installed when it is not there yet. */
-export function binaryOf(packageName, version, file) {
+/** A file of a package of npm, installed when it is not there yet. `isForeign`: although it is for another platform. */
+export function binaryOf(packageName, version, file, isForeign = false) {
   const folder = fromRoot('target/tools', `${packageName.replaceAll('/', '+')}-${version}`);
   const path = join(folder, 'node_modules', packageName, file);
   if (!existsSync(path)) {
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, 'package.json'), '{ "private": true }\n');
     const args = ['install', '--prefix', folder, '--no-save', '--no-audit', '--no-fund', '--ignore-scripts'];
+    if (isForeign) args.push('--force');
     timed(`installing ${packageName} ${version}`, () => npm([...args, `${packageName}@${version}`], { quiet: true }));
   }
   if (!existsSync(path)) throw new Failure(`${packageName} ${version} has no ${relative(root, path)}`);

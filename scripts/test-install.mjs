@@ -1,13 +1,14 @@
 // Installs the packages as they are published, from a registry on loopback, into empty folders: with npm, pnpm, Bun and Deno, without scripts of
 // packages and without Rust on the path. Then imports every entry point as ES module, CommonJS and TypeScript, sends an event through each
 // target that needs no server, runs the command line, and takes the addon away. Prints a table.
-// Usage: node scripts/test-install.mjs [--no-build] [--debug] [npm|pnpm|bun|deno …]
+// Usage: node scripts/test-install.mjs [--no-build] [--debug] [--binaries FOLDER] [npm|pnpm|bun|deno …]
 //   --debug     the unoptimized addon, for work on this script
 //   --no-build  the addon that is there
+//   --binaries  the addon that is in FOLDER: what was built to be published
 import { execFile } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, dirname, join } from 'node:path';
+import { delimiter, dirname, join, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { build } from './build.mjs';
 import { makePackages, packAll } from './packages.mjs';
@@ -18,7 +19,9 @@ import { Failure, parse, say, seconds, whenStarted } from './run.mjs';
 import { binaryOf, nodeOf, runtimeOf } from './runtimes.mjs';
 
 const { name: main, exports: entryPoints } = packageJson();
-const entries = Object.keys(entryPoints)
+
+/** What users can import. */
+export const entries = Object.keys(entryPoints)
   .filter((entry) => entry !== './package.json')
   .map((entry) => main + entry.slice(1));
 
@@ -26,7 +29,8 @@ const entries = Object.keys(entryPoints)
 const patienceMs = 120_000;
 
 const text = 'grüß dich';
-const heardOfAll = {
+/** What __test__/install/esm.mjs hears. */
+export const heardOfAll = {
   memory: text,
   pubsub: text,
   websocket: text,
@@ -242,20 +246,19 @@ export const all = [${uses}];
 }
 
 /** Packages of the other platforms, with a file that is no binary: installing one of them would be a mistake. */
-function makeStubs(made, folder) {
+function makeStubs(made, folder, source) {
   const binaries = join(folder, 'binaries');
   mkdirSync(binaries);
   for (const { suffix } of platforms) writeFileSync(join(binaries, `pubsub-native.${suffix}.node`), 'no binary');
-  cpSync(
-    fromRoot(`pubsub-native.${thisPlatform().suffix}.node`),
-    join(binaries, `pubsub-native.${thisPlatform().suffix}.node`),
-  );
+  const own = `pubsub-native.${thisPlatform().suffix}.node`;
+  if (!existsSync(join(source, own))) throw new Failure(`there is no ${own} in ${source}`);
+  cpSync(join(source, own), join(binaries, own));
   return makePackages({ binaries, all: true, folder: made });
 }
 
-async function testInstall(chosen) {
+async function testInstall(chosen, source) {
   const parent = mkdtempSync(join(tmpdir(), 'install-'));
-  const packages = packAll(makeStubs(join(parent, 'packages'), parent), join(parent, 'tarballs'));
+  const packages = packAll(makeStubs(join(parent, 'packages'), parent, source), join(parent, 'tarballs'));
   const registry = await serveRegistry(packages);
   const { createWebSocketServerEventTarget } = await import('../dist/event-target-websocket-server.js');
   const hub = createWebSocketServerEventTarget({ listen: { port: 0 }, relay: true });
@@ -290,10 +293,11 @@ async function testInstall(chosen) {
 }
 
 whenStarted(import.meta.url, async (args) => {
-  const { options, rest } = parse(args, { '--no-build': 'flag', '--debug': 'flag' });
+  const { options, rest } = parse(args, { '--no-build': 'flag', '--debug': 'flag', '--binaries': 'value' });
   const unknown = rest.find((name) => !(name in managers));
   if (unknown !== undefined) throw new Failure(`known are ${Object.keys(managers).join(', ')}, not ${unknown}`, 2);
-  if (options['--no-build']) build({ only: 'ts' });
+  const source = options['--binaries'];
+  if (options['--no-build'] || source !== undefined) build({ only: 'ts' });
   else build({ release: !options['--debug'] });
-  await testInstall(rest.length === 0 ? Object.keys(managers) : rest);
+  await testInstall(rest.length === 0 ? Object.keys(managers) : rest, resolve(source ?? fromRoot('.')));
 });

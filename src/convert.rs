@@ -9,6 +9,7 @@ use alkpubsub_engine::model::{Allowed, Grants, Limits};
 use alkpubsub_engine::spoke::{PeerKind, Reconnect, SpokeConfig};
 #[cfg(feature = "iroh")]
 use alkpubsub_engine::swarm::{MAX_EVENT_BYTES, SwarmConfig};
+#[cfg(feature = "redis")]
 use alkpubsub_engine::transport::redis::{RedisConfig, RedisServers};
 use alkpubsub_engine::transport::tls::ClientTls;
 use alkpubsub_engine::transport::websocket::{ClientConfig, ListenConfig, ServerTls};
@@ -138,6 +139,7 @@ pub(crate) struct ClientOptions {
 }
 
 /// How events lie in Redis, and how to get there.
+#[cfg(feature = "redis")]
 #[napi(object)]
 pub(crate) struct RedisOptions {
     pub prefix: Option<String>,
@@ -353,6 +355,7 @@ impl ClientOptions {
     }
 }
 
+#[cfg(feature = "redis")]
 impl RedisOptions {
     pub(crate) fn redis_config(self, limits: &Limits) -> RedisConfig {
         let servers = match (self.sentinels, self.nodes) {

@@ -25,6 +25,7 @@ mod notice;
 mod port;
 mod process;
 mod publisher;
+#[cfg(feature = "redis")]
 mod redis;
 mod runtime;
 mod spoke;

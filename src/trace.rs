@@ -1,7 +1,7 @@
 //! Writes what the engine tells of itself to standard error, when the environment asks for it. Decides nothing about what is told.
 //!
 //! `ALKPUBSUB_LOG` is a filter such as `info` or `warn,alkpubsub::spoke=debug`; `NODE_DEBUG` with the section `alkpubsub` is the filter
-//! `alkpubsub=debug`.
+//! `alkpubsub=debug`. Release builds know no level `trace` (Cargo.toml): the engine has no such events, those of iroh were a megabyte.
 
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;

@@ -2,8 +2,8 @@
 // engine/src/spoke/, engine/src/transport/redis/).
 
 import type { BackplaneTarget } from './backplane.js';
-import { redisTarget } from './native.js';
 import { makeSpoke } from './native-spoke.js';
+import { redisAddon } from './redis-addon.js';
 import { checkRedisOptions, type RedisEventTargetOptions, readRedis } from './redis-options.js';
 import { readDestination } from './redis-servers.js';
 import { RedisTarget } from './redis-target.js';
@@ -17,6 +17,8 @@ export type { Pem } from './pem.js';
 export type { RedisBackplaneOptions, RedisCommonOptions, RedisEventTargetOptions } from './redis-options.js';
 export type { RedisAtNodes, RedisAtSentinels, RedisAtUrl, RedisLogin, RedisServer } from './redis-servers.js';
 export type { ReconnectOptions } from './spoke-options.js';
+
+const { redisTarget } = redisAddon();
 
 /** A target at a Redis; given to hubs as their `backplane`, it joins them. */
 export interface RedisEventTarget<TEvent extends TypedEvent = AnyEvent> extends NativeTarget<TEvent>, BackplaneTarget {}

@@ -5,9 +5,10 @@ import { type Authorize, checkAuthorize } from './authorize.js';
 import { type BackplaneTarget, joins, readBackplane } from './backplane.js';
 import { type HubCallbacks, HubTarget, type HubTargetOptions, type IrohHubEventTarget } from './hub-target.js';
 import { checkLimits, type Limits, limitNames, type QueueOptions, readLimits, readQueues } from './limits.js';
-import { NativeHub, redisBackplane } from './native.js';
+import { NativeHub } from './native.js';
 import { boolean, callback, given, invalidOption, nonNegativeInteger, positiveInteger } from './options.js';
 import type { NativeBackplane, NativeHubOptions } from './port.js';
+import { redisAddon } from './redis-addon.js';
 import { type RedisBackplaneOptions, readRedisBackplane } from './redis-options.js';
 import { namesServers } from './redis-servers.js';
 import { askedBackplane } from './redis-target.js';
@@ -84,7 +85,7 @@ function isRedis(backplane: BackplaneTarget | RedisBackplaneOptions | undefined)
 
 function readAnyBackplane(backplane: HubOptions['backplane']): NativeBackplane | undefined {
   if (!isRedis(backplane)) return readBackplane(backplane);
-  const native = redisBackplane(...readRedisBackplane(backplane));
+  const native = redisAddon().redisBackplane(...readRedisBackplane(backplane));
   if (native === null) throw invalidOption(askedBackplane);
   return native;
 }

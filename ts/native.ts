@@ -1,5 +1,5 @@
 // The native classes, for those who can do nothing without them. Does not load them (addon.ts) and does not wrap anything.
-// Those of Iroh are in iroh-addon.ts: an addon may be without.
+// Those of Iroh are in iroh-addon.ts, those of Redis in redis-addon.ts: an addon may be without.
 // Invariant: importing this file either brings the classes or throws the error that names the platform and the remedy.
 
 import { addon, type Binding, type NativeHub as Hub, unavailable } from './addon.js';
@@ -13,5 +13,3 @@ export const NativeHub: Binding['NativeHub'] = addon.NativeHub;
 export const NativeMemoryNetwork: Binding['NativeMemoryNetwork'] = addon.NativeMemoryNetwork;
 export const memorySpoke: Binding['memorySpoke'] = addon.memorySpoke;
 export const processBus: Binding['processBus'] = addon.processBus;
-export const redisBackplane: Binding['redisBackplane'] = addon.redisBackplane;
-export const redisTarget: Binding['redisTarget'] = addon.redisTarget;

@@ -100,8 +100,9 @@ function binary(): Finding {
   const loaded = Object.keys(require.cache ?? {}).find(
     (file) => file.endsWith('.node') && file.includes('pubsub-native'),
   );
-  const iroh = addon.NativeEndpoint === undefined ? 'without Iroh' : 'with Iroh';
-  return ok(`${loaded ?? (require('../../platform.cjs') as PlatformFacts).packageName() ?? 'loaded'}, ${iroh}`);
+  const has = (name: string, part: unknown) => `${part === undefined ? 'without' : 'with'} ${name}`;
+  const parts = [has('Iroh', addon.NativeEndpoint), has('Redis', addon.redisTarget)].join(', ');
+  return ok(`${loaded ?? (require('../../platform.cjs') as PlatformFacts).packageName() ?? 'loaded'}, ${parts}`);
 }
 
 const withAddon = (check: () => Promise<Finding>): Promise<Finding> =>

@@ -150,8 +150,9 @@ function readListen(values: Values) {
 
 /** Nothing where the addon was built without Iroh. */
 async function bindEndpoint(values: Values): Promise<Endpoint | undefined> {
-  const [{ Endpoint }, { addon }] = await Promise.all([import('../iroh.js'), import('../addon.js')]);
-  if (addon?.NativeEndpoint === undefined) return undefined;
+  const { addon } = await import('../addon.js');
+  if (addon !== undefined && addon.NativeEndpoint === undefined) return undefined;
+  const { Endpoint } = await import('../iroh.js');
   const [key, allow] = [values.text('key'), values.texts('allow')];
   const bind = values.text('iroh-bind') ?? (values.flag('anyone') || allow.length > 0 ? '0.0.0.0:0' : '127.0.0.1:0');
   return Endpoint.createWithOptions({

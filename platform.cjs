@@ -25,7 +25,9 @@ function libc() {
   if (process.platform !== 'linux') return undefined;
   try {
     const { header, sharedObjects } = process.report.getReport();
-    if (header.glibcVersionRuntime !== undefined) return { name: 'glibc', version: header.glibcVersionRuntime };
+    // Deno says the same version on every machine.
+    const version = process.versions.deno === undefined ? header.glibcVersionRuntime : undefined;
+    if (header.glibcVersionRuntime !== undefined) return { name: 'glibc', version };
     const isMusl = sharedObjects.some((name) => name.includes('musl'));
     return { name: isMusl ? 'musl' : 'glibc', version: undefined };
   } catch {

@@ -68,7 +68,7 @@ function cellIsThere({ capabilities }, sentence) {
 /** What is wrong with a run; empty when the page may be written. */
 function problemsOf(results) {
   const problems = results
-    .filter(({ passed }) => !passed)
+    .filter(({ suite, passed, why }) => !passed && !(besides.includes(suite) && why.startsWith('skipped: ')))
     .map(({ suite, sentence, why }) => `${suite}: ${sentence ?? ''} ${why}`);
   const known = new Set([...columns.flatMap(({ suites }) => suites), ...besides]);
   const ran = new Set(results.map(({ suite }) => suite));

@@ -1,10 +1,17 @@
 // A registry of npm packages on loopback that has exactly the packages it is given, for installing them as a user does. Does not know other
-// packages: whatever else is asked for is not found, and noted.
+// packages: whatever else is asked for is not found, and noted. Started itself, it makes the packages of this machine and serves them until
+// Ctrl-C. Usage: node scripts/registry.mjs [--no-build]
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { build } from './build.mjs';
+import { makePackages, packAll } from './packages.mjs';
+import { platforms, thisPlatform } from './platforms.mjs';
+import { fromRoot } from './project.mjs';
+import { Failure, parse, whenStarted } from './run.mjs';
 
 /** @param {readonly { name: string, folder: string, tarball: string }[]} packages what packAll() made */
 export async function serveRegistry(packages) {
@@ -27,6 +34,21 @@ export async function serveRegistry(packages) {
   return { url, strangers, close: () => server.close() };
 }
 
+/**
+ * All packages, packed in a folder, this platform's with the addon that is in `source`. Those of other platforms have a file that is no
+ * binary: package managers want them to exist, and installing one of them would be a mistake.
+ */
+export function packAsPublished(folder, source = fromRoot('.')) {
+  const binaries = join(folder, 'binaries');
+  mkdirSync(binaries);
+  const fileOf = ({ suffix }) => `pubsub-native.${suffix}.node`;
+  for (const platform of platforms) writeFileSync(join(binaries, fileOf(platform)), 'no binary');
+  const own = fileOf(thisPlatform());
+  if (!existsSync(join(source, own))) throw new Failure(`there is no ${own} in ${source}`);
+  copyFileSync(join(source, own), join(binaries, own));
+  return packAll(makePackages({ binaries, all: true, folder: join(folder, 'packages') }), join(folder, 'tarballs'));
+}
+
 /** What a registry says about a package of one version. */
 function documentOf({ name, folder, tarball }, url) {
   const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
@@ -44,3 +66,16 @@ function documentOf({ name, folder, tarball }, url) {
     versions: { [version]: { ...manifest, _id: `${name}@${version}`, dist } },
   };
 }
+
+whenStarted(import.meta.url, async (args) => {
+  const { options } = parse(args, { '--no-build': 'flag' });
+  if (!options['--no-build']) build({ release: true });
+  const folder = mkdtempSync(join(tmpdir(), 'registry-'));
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit());
+  const { url } = await serveRegistry(packAsPublished(folder));
+  console.log(`Serving what npm will have, and nothing else, until Ctrl-C. In another terminal, in an empty folder:
+
+  export NPM_CONFIG_REGISTRY=${url}
+`);
+});

@@ -5,6 +5,9 @@ import { join, relative } from 'node:path';
 import { fromRoot, root } from './project.mjs';
 import { Failure, npm, probe, timed } from './run.mjs';
 
+/** The lines of Node.js that are supported, and the newest of each when this was written. */
+export const nodes = { node20: '20.20.2', node22: '22.23.3', node24: '24.21.0', node26: '26.10.0' };
+
 const exe = process.platform === 'win32' ? '.exe' : '';
 const bunArch = process.arch === 'arm64' ? 'aarch64' : process.arch;
 const bunPlatform = process.platform === 'win32' ? 'windows' : process.platform;

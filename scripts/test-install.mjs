@@ -1,22 +1,22 @@
 // Installs the packages as they are published, from a registry on loopback, into empty folders: with npm, pnpm, Bun and Deno, without scripts of
 // packages and without Rust on the path. Then imports every entry point as ES module, CommonJS and TypeScript, sends an event through each
-// target that needs no server, runs the command line, and takes the addon away. Prints a table.
-// Usage: node scripts/test-install.mjs [--no-build] [--debug] [--binaries FOLDER] [npm|pnpm|bun|deno …]
+// target that needs no server, runs the command line, and takes the addon away. At last it does what README tells a new user, on each runtime
+// (new-user.mjs). Prints a table with the seconds of each step.
+// Usage: node scripts/test-install.mjs [--no-build] [--debug] [--binaries FOLDER] [npm|pnpm|bun|deno|readme …]
 //   --debug     the unoptimized addon, for work on this script
 //   --no-build  the addon that is there
 //   --binaries  the addon that is in FOLDER: what was built to be published
-import { execFile } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, dirname, join, resolve } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
+import { join, resolve } from 'node:path';
 import { build } from './build.mjs';
-import { makePackages, packAll } from './packages.mjs';
+import { expectSame, npmScript, succeed } from './fresh.mjs';
+import { newUsers } from './new-user.mjs';
 import { platforms, thisPlatform } from './platforms.mjs';
 import { commandOf, fromRoot, packageJson } from './project.mjs';
-import { serveRegistry } from './registry.mjs';
+import { packAsPublished, serveRegistry } from './registry.mjs';
 import { Failure, parse, say, seconds, whenStarted } from './run.mjs';
-import { binaryOf, nodeOf, runtimeOf } from './runtimes.mjs';
+import { binaryOf, nodeOf, nodes, runtimeOf } from './runtimes.mjs';
 
 const { name: main, exports: entryPoints } = packageJson();
 
@@ -24,9 +24,6 @@ const { name: main, exports: entryPoints } = packageJson();
 export const entries = Object.keys(entryPoints)
   .filter((entry) => entry !== './package.json')
   .map((entry) => main + entry.slice(1));
-
-/** A step that takes longer hangs. */
-const patienceMs = 120_000;
 
 const text = 'grüß dich';
 /** What __test__/install/esm.mjs hears. */
@@ -66,6 +63,9 @@ const managers = {
   }),
 };
 
+/** Beside the managers: what README tells a new user. */
+const readme = 'readme';
+
 /** Deno's: the addon, and reading the script of a worker. */
 const permissions = ['--allow-ffi', '--allow-read=.'];
 
@@ -73,59 +73,6 @@ const permissions = ['--allow-ffi', '--allow-read=.'];
 function pnpm() {
   const [platform, exe] = process.platform === 'win32' ? ['win32', '.exe'] : [process.platform, ''];
   return binaryOf(`@pnpm/exe.${platform}-${process.arch}`, '12.21.0', `pnpm${exe}`);
-}
-
-function npmScript() {
-  const beside = join(dirname(process.execPath), '../lib/node_modules/npm/bin/npm-cli.js');
-  const known = [process.env.npm_execpath, beside].find((file) => file?.endsWith('npm-cli.js') && existsSync(file));
-  if (known === undefined) throw new Failure('npm was not found: run this as "npm run test:install"');
-  return known;
-}
-
-/** The path without whatever has Rust. */
-function pathWithoutRust() {
-  const exe = process.platform === 'win32' ? '.exe' : '';
-  const folders = (process.env.PATH ?? '').split(delimiter);
-  return folders.filter(
-    (folder) => !existsSync(join(folder, `cargo${exe}`)) && !existsSync(join(folder, `rustc${exe}`)),
-  );
-}
-
-/** Runs a command in a folder; its exit code and output. */
-function finished([command, ...args], folder, registry) {
-  const home = join(folder, '.home');
-  const env = {
-    PATH: [dirname(process.execPath), ...pathWithoutRust()].join(delimiter),
-    ...Object.fromEntries(
-      ['SystemRoot', 'TEMP', 'TMP', 'TMPDIR'].map((name) => [name, process.env[name]]).filter(([, value]) => value),
-    ),
-    ...{
-      HOME: home,
-      USERPROFILE: home,
-      NO_COLOR: '1',
-      CI: '1',
-      NPM_CONFIG_REGISTRY: registry,
-      DENO_NO_UPDATE_CHECK: '1',
-    },
-  };
-  return new Promise((resolve) => {
-    const options = { cwd: folder, env, timeout: patienceMs, killSignal: 'SIGKILL', maxBuffer: 16 * 1024 * 1024 };
-    execFile(command, args, options, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : (error.signal ?? error.code), stdout, stderr });
-    });
-  });
-}
-
-/** As `finished`, for what must succeed; its standard output. */
-async function succeed(command, folder, registry) {
-  const { code, stdout, stderr } = await finished(command, folder, registry);
-  if (code !== 0) throw new Failure(`"${command.join(' ')}" ended with ${code}:\n${stdout}${stderr}`);
-  return stdout;
-}
-
-function expectSame(what, got, expected) {
-  if (!isDeepStrictEqual(got, expected))
-    throw new Failure(`${what}: expected ${JSON.stringify(expected)}, got ${JSON.stringify(got)}`);
 }
 
 /** An empty project that gets its packages from the registry. */
@@ -210,7 +157,7 @@ function removePlatforms(folder) {
 }
 
 /** A Node.js that has a WebSocket class: those before 22 have none. */
-const withWebSocket = () => (globalThis.WebSocket === undefined ? nodeOf('24.21.0') : process.execPath);
+const withWebSocket = () => (globalThis.WebSocket === undefined ? nodeOf(nodes.node24) : process.execPath);
 
 /** The error of a missing addon says all that is needed. */
 function checkMessage({ code, message }) {
@@ -245,28 +192,16 @@ export const all = [${uses}];
   writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['types.ts'] }));
 }
 
-/** Packages of the other platforms, with a file that is no binary: installing one of them would be a mistake. */
-function makeStubs(made, folder, source) {
-  const binaries = join(folder, 'binaries');
-  mkdirSync(binaries);
-  for (const { suffix } of platforms) writeFileSync(join(binaries, `pubsub-native.${suffix}.node`), 'no binary');
-  const own = `pubsub-native.${thisPlatform().suffix}.node`;
-  if (!existsSync(join(source, own))) throw new Failure(`there is no ${own} in ${source}`);
-  cpSync(join(source, own), join(binaries, own));
-  return makePackages({ binaries, all: true, folder: made });
-}
-
 async function testInstall(chosen, source) {
   const parent = mkdtempSync(join(tmpdir(), 'install-'));
-  const packages = packAll(makeStubs(join(parent, 'packages'), parent, source), join(parent, 'tarballs'));
-  const registry = await serveRegistry(packages);
+  const registry = await serveRegistry(packAsPublished(parent, source));
   const { createWebSocketServerEventTarget } = await import('../dist/event-target-websocket-server.js');
   const hub = createWebSocketServerEventTarget({ listen: { port: 0 }, relay: true });
   await hub.ready();
   const failures = [];
   const rows = [];
   try {
-    for (const name of chosen) {
+    for (const name of chosen.filter((one) => one !== readme)) {
       const folder = emptyFolder(parent, name, registry.url);
       const surroundings = { folder, registry: registry.url, hubUrl: hub.address.url, parent };
       for (const [step, work] of Object.entries(stepsOf(managers[name](), surroundings))) {
@@ -280,13 +215,18 @@ async function testInstall(chosen, source) {
         if (step === 'install' && note === 'FAILED') break;
       }
     }
+    if (chosen.includes(readme)) {
+      const users = await newUsers(join(parent, readme), registry.url);
+      rows.push(...users.rows);
+      failures.push(...users.failures);
+    }
   } finally {
     registry.close();
     await hub.close();
     rmSync(parent, { recursive: true, maxRetries: 5 });
   }
   for (const [name, step, note, time] of rows)
-    console.log(`${name.padEnd(6)}${step.padEnd(15)}${time.padEnd(10)}${note}`);
+    console.log(`${name.padEnd(17)}${step.padEnd(22)}${time.padEnd(10)}${note}`);
   const foreign = registry.strangers.filter((path) => path !== '' && !path.startsWith('-/'));
   if (foreign.length > 0) failures.push(`other packages were asked for: ${[...new Set(foreign)].join(', ')}`);
   if (failures.length > 0) throw new Failure(failures.join('\n'));
@@ -294,10 +234,11 @@ async function testInstall(chosen, source) {
 
 whenStarted(import.meta.url, async (args) => {
   const { options, rest } = parse(args, { '--no-build': 'flag', '--debug': 'flag', '--binaries': 'value' });
-  const unknown = rest.find((name) => !(name in managers));
-  if (unknown !== undefined) throw new Failure(`known are ${Object.keys(managers).join(', ')}, not ${unknown}`, 2);
+  const known = [...Object.keys(managers), readme];
+  const unknown = rest.find((name) => !known.includes(name));
+  if (unknown !== undefined) throw new Failure(`known are ${known.join(', ')}, not ${unknown}`, 2);
   const source = options['--binaries'];
   if (options['--no-build'] || source !== undefined) build({ only: 'ts' });
   else build({ release: !options['--debug'] });
-  await testInstall(rest.length === 0 ? Object.keys(managers) : rest, resolve(source ?? fromRoot('.')));
+  await testInstall(rest.length === 0 ? known : rest, resolve(source ?? fromRoot('.')));
 });

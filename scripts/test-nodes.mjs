@@ -1,16 +1,17 @@
 // The tests in JavaScript on several versions of Node.js, one after the other, and a table of what passed where. Each version comes from the npm
-// package of its binary, once, into target/nodes; nothing is added to the project's dependencies. Builds first.
+// package of its binary, once, into target/tools; nothing is added to the project's dependencies. Builds first.
 // Usage: node scripts/test-nodes.mjs [--node 22,24] [part of a test file's path …]
 import { spawnSync } from 'node:child_process';
 import { basename, relative } from 'node:path';
 import { build } from './build.mjs';
 import { root } from './project.mjs';
 import { Failure, parse, say, seconds, whenStarted } from './run.mjs';
-import { nodeOf } from './runtimes.mjs';
+import { nodeOf, nodes } from './runtimes.mjs';
 import { testFiles, testLimits } from './test.mjs';
 
 /** The lines of Node.js that are maintained, besides the oldest one that is supported, which `npm test` runs on. */
-const versions = ['22.23.3', '24.21.0', '26.10.0'];
+const { node20: _, ...maintained } = nodes;
+const versions = Object.values(maintained);
 
 /** Runs the files; by file: how many tests passed, failed and were skipped, and the names of those that failed. */
 function runOn(binary, files) {

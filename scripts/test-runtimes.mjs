@@ -1,16 +1,16 @@
 // What runs where: the conformance suite on every target, 1000 worker threads that are terminated with live targets in them (beside them the
 // official Iroh binding as the control), and processes that end in every state, on each supported runtime. Prints a table, and a reason for
-// whatever did not run. Node.js and the control come from npm, once, into target/tools. Builds first.
-// Usage: node scripts/test-runtimes.mjs [--no-build] [--parts conformance,exits,workers] [--runtimes node20,deno,…] [--rounds 1000]
+// whatever did not run. Node.js and the control come from npm, once, into target/tools. Builds first, the relay of Iroh too.
+// Usage: node scripts/test-runtimes.mjs [--release | --no-build] [--parts conformance,exits,workers] [--runtimes node20,deno,…]
+//   [--rounds 1000] [--suites PART OF THEIR NAMES]
+//   --release   the optimized addon, as it is shipped; with --no-build whatever is there
 import { spawn } from 'node:child_process';
 import { install } from '../__test__/runtimes/installed.mjs';
-import { build } from './build.mjs';
+import { build, buildRelay } from './build.mjs';
 import { root } from './project.mjs';
 import { Failure, parse, say, seconds, whenStarted } from './run.mjs';
-import { binaryOf, nodeOf, runtimeOf } from './runtimes.mjs';
+import { binaryOf, nodeOf, nodes, runtimeOf } from './runtimes.mjs';
 
-/** The lines of Node.js that are supported, and the newest of each when this was written. */
-const nodes = { node20: '20.20.2', node22: '22.23.3', node24: '24.21.0', node26: '26.10.0' };
 const names = [...Object.keys(nodes), 'deno', 'bun'];
 
 /** Deno's, for the suites: they start servers and read certificates. A program needs less (docs/workers.md, README.md). */
@@ -65,9 +65,9 @@ function run({ command, toArgs }, permissions, args, { cwd = root, patienceMs })
 
 /** `{ cell, failures, reasons }` for each row of a part. */
 const parts = {
-  async conformance(runtime) {
+  async conformance(runtime, { suites }) {
     const options = { patienceMs: conformancePatienceMs };
-    const { end, lines, err } = await run(runtime, forSuites, ['__test__/runtimes/every-target.mjs'], options);
+    const { end, lines, err } = await run(runtime, forSuites, ['__test__/runtimes/every-target.mjs', suites], options);
     const rows = {};
     for (const { suite, passed, skip, failed } of lines.filter((line) => line.startsWith('{"suite"')).map(JSON.parse)) {
       const cell = skip ? 'not run' : `${passed} passed${failed.length > 0 ? `, ${failed.length} FAILED` : ''}`;
@@ -172,7 +172,8 @@ function print(table, chosen) {
 }
 
 whenStarted(import.meta.url, async (args) => {
-  const known = { '--no-build': 'flag', '--parts': 'value', '--runtimes': 'value', '--rounds': 'value' };
+  const flags = { '--no-build': 'flag', '--release': 'flag' };
+  const known = { ...flags, '--parts': 'value', '--runtimes': 'value', '--rounds': 'value', '--suites': 'value' };
   const { options, rest } = parse(args, known);
   if (rest.length > 0)
     throw new Failure('for single test files on several versions of Node.js: scripts/test-nodes.mjs', 2);
@@ -184,12 +185,14 @@ whenStarted(import.meta.url, async (args) => {
   };
   const [chosen, chosenParts] = [choose('--runtimes', names), choose('--parts', Object.keys(parts))];
   const rounds = Number(options['--rounds'] ?? 1000);
-  if (!options['--no-build']) build();
+  const suites = options['--suites'] ?? '';
+  if (!options['--no-build']) build({ release: options['--release'] });
+  if (chosenParts.includes('conformance')) buildRelay();
   const table = new Map(chosen.map((name) => [name, {}]));
   for (const part of chosenParts)
     for (const name of chosen) {
       const start = performance.now();
-      const results = await parts[part](toRuntime(name), { rounds });
+      const results = await parts[part](toRuntime(name), { rounds, suites });
       Object.assign(table.get(name), results);
       const cells = Object.values(results).map(({ cell }) => cell);
       const bad = Object.values(results).filter(({ failures }) => failures.length > 0).length;

@@ -46,7 +46,7 @@ function rustTests() {
 
 function javaScriptTests(filters) {
   const files = testFiles(filters);
-  if (files.some((file) => /iroh|p2p|__test__.nat/.test(file))) buildRelay();
+  if (files.some((file) => /iroh|p2p|__test__.nat|cli.relay/.test(file))) buildRelay();
   say(`node --test, ${files.length} files`);
   run(process.execPath, ['--test', '--test-reporter=spec', ...testLimits.flags, ...files]);
   const redis = files.filter((file) => file.includes('redis'));

@@ -8,6 +8,7 @@ import { calling, nativeOf } from './iroh-native.js';
 import { closeOnAbort } from './life-cycle.js';
 import { checkLimits, type Limits, type QueueOptions } from './limits.js';
 import { PortTarget } from './native-target.js';
+import { opened } from './opened.js';
 import { abortSignal, boolean, checkNames, positiveInteger, wrong } from './options.js';
 import { type ReconnectOptions, readSpokeOptions } from './spoke-options.js';
 import { isWellFormed } from './topic.js';
@@ -92,7 +93,7 @@ export async function createIrohGossipEventTarget<TEvent extends TypedEvent = An
   const swarm = calling(() => irohSwarm({ url: '', headers: [], asks: false, ...settings }, native, topic, bootstrap));
   const target = new PortTarget(swarm, { echo });
   if (signal !== undefined) closeOnAbort(target, signal);
-  await target.ready();
+  await opened(target);
   return target as unknown as NativeTarget<TEvent>;
 }
 

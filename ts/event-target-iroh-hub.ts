@@ -5,6 +5,7 @@ import { type HubOptions, hubOptionNames, makeHub } from './hub-options.js';
 import type { IrohHubEventTarget } from './hub-target.js';
 import './iroh-addon.js';
 import { type IrohOptions, irohOptionNames, readIroh } from './iroh-options.js';
+import { opened } from './opened.js';
 import { checkNames, given } from './options.js';
 import type { AnyEvent, TypedEvent } from './types.js';
 
@@ -37,6 +38,6 @@ export async function createIrohHubEventTarget<TEvent extends TypedEvent = AnyEv
   const { endpoint, alpn, anyone, ...common } = options;
   const addIroh = readIroh(given({ endpoint, alpn, anyone }) as IrohOptions);
   const hub = makeHub<TEvent>(common, addIroh);
-  await hub.ready();
+  await opened(hub);
   return hub;
 }

@@ -6,6 +6,7 @@ import { irohSpoke, irohWaitingSpoke } from './iroh-addon.js';
 import { parseTicket } from './iroh-address.js';
 import { calling, nativeOf } from './iroh-native.js';
 import { makeSpoke } from './native-spoke.js';
+import { opened } from './opened.js';
 import { checkNames, invalidOption, string } from './options.js';
 import type { NativeSpokeOptions, NativeSpokePort } from './port.js';
 import { type SpokeOptions, spokeOptionNames } from './spoke-options.js';
@@ -67,6 +68,6 @@ export async function createIrohSpokeEventTarget<TEvent extends TypedEvent = Any
   const spoke = makeSpoke<TEvent>({ ...common, reconnect: policy }, { url, headers: [] }, (settings) =>
     calling(() => make(settings)),
   );
-  await spoke.ready();
+  await opened(spoke);
   return spoke;
 }

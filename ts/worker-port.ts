@@ -42,6 +42,7 @@ interface Postable {
   off?(type: string | symbol, listener: (...values: unknown[]) => void): void;
   onmessage?: unknown;
   terminate?(): unknown;
+  start?(): void;
   unref?(): void;
   listenerCount?(type: string): number;
 }
@@ -119,6 +120,8 @@ class EventPort implements ThreadPort {
       this.#listen('error', (event) => this.#fail(sink, event));
       this.#watchTerminate(sink);
     }
+    // A port keeps its messages until it is started; a handler in `onmessage` does that, and in Node any listener.
+    this.#target.start?.();
     // A listener holds the thread, in Node; whether ours should is the target's business.
     if (isAlone) this.#target.unref?.();
   }

@@ -8,16 +8,27 @@ import { eventually } from '../websocket/facts.mjs';
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 export const main = join(root, 'dist/cli/main.js');
 
-/** A started command; `finished` has its exit code and output. Killed when the test is over. */
-export function start(t, args, { env = {}, stdin = 'ignore', program = main, cwd = root } = {}) {
-  const child = spawn(process.execPath, [program, ...args], {
+/** A relay that does not answer is waited for ten seconds, and machines are busy. */
+const PATIENCE_MS = 40_000;
+
+/**
+ * A started command; `finished` has its exit code and output. Killed when the test is over. `runtime`: what runs the program, with its
+ * arguments; `stdin` and `stdout` as `spawn` takes them.
+ */
+export function start(
+  t,
+  args,
+  { env = {}, stdin = 'ignore', stdout = 'pipe', program = main, cwd = root, runtime } = {},
+) {
+  const [command, ...before] = runtime ?? [process.execPath];
+  const child = spawn(command, [...before, program, ...args], {
     cwd,
-    env: { ...process.env, ALKPUBSUB_TOKEN: '', ...env },
-    stdio: [stdin, 'pipe', 'pipe'],
+    env: { ...process.env, NO_COLOR: '1', ALKPUBSUB_TOKEN: '', ...env },
+    stdio: [stdin, stdout, 'pipe'],
   });
   const text = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'])
-    child[name].setEncoding('utf8').on('data', (chunk) => {
+    child[name]?.setEncoding('utf8').on('data', (chunk) => {
       text[name] += chunk;
     });
   t.after(() => child.kill('SIGKILL'));
@@ -40,7 +51,8 @@ export function said({ text }, event) {
   const whole = () => objects(text.stdout.slice(0, text.stdout.lastIndexOf('\n') + 1));
   return eventually(
     () => whole().find((object) => object.event === event),
-    `"${event}"; so far: ${JSON.stringify(text)}`,
+    () => `"${event}"; so far: ${JSON.stringify(text)}`,
+    PATIENCE_MS,
   );
 }
 

@@ -27,6 +27,11 @@ export function conformance(name, makePair, capabilities, { skip = false } = {})
   });
 }
 
+/** Registers a test that belongs to a file of suites and is none; where they are collected it is left out. */
+export function single(sentence, options, check) {
+  if (collected === undefined) test(sentence, options, check);
+}
+
 /**
  * Registers a suite that runs elsewhere, in a page or in another runtime, by runner.mjs.
  * @param {(t: object) => Promise<{ sentence: string, error?: string }[] | undefined>} runAll undefined: it was skipped

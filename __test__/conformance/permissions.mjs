@@ -1,9 +1,9 @@
 // The permission matrix: every action on every form of topic, by every identity, under every grant, before and after grants change.
 // Does not know any transport: `makeNet` gives a hub and spokes of it. What is expected comes from an oracle of its own (regular expressions).
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { createEvent } from '../../dist/index.js';
 import { eventually, within } from '../websocket/facts.mjs';
+import { single } from './index.mjs';
 
 /** Forms of topics, as [type, id]. */
 export const topics = [
@@ -103,7 +103,7 @@ export class Matrix {
  *   hub's; `spoke` may give a promise; `own` is the identity that the transport proves where the application gives none
  */
 export function permissionMatrix(name, makeNet) {
-  test(`permission matrix of ${name}`, { timeout: 120_000 }, async (t) => {
+  single(`permission matrix of ${name}`, { timeout: 120_000 }, async (t) => {
     const matrix = await runMatrix(makeNet);
     const expected = topics.length * identities.length * Object.keys(grants).length * actions.length * phases.length;
     assert.equal(matrix.cells.length, expected);

@@ -49,10 +49,11 @@ conformance(
   withoutEcho,
 );
 
-// Node.js has it from version 22 on; with 20 there is nothing to test here.
-if (globalThis.WebSocket !== undefined)
-  conformance('two plain spokes over the global WebSocket', spokesOver(globalThis.WebSocket), withoutEcho);
-else console.log('# skipped: this runtime has no global WebSocket (Node.js 22 and newer, Deno and Bun have it)');
+conformance('two plain spokes over the global WebSocket', spokesOver(globalThis.WebSocket), withoutEcho, {
+  skip:
+    globalThis.WebSocket === undefined &&
+    'this runtime has no global WebSocket (Node.js 22 and newer, Deno and Bun have it)',
+});
 
 permissionMatrix('a plain spoke', async (options) => {
   const hub = await listenOn(options);

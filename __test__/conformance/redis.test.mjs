@@ -1,24 +1,27 @@
 // Redis in the conformance suite: two targets at one server, and two hubs that a server joins, and their spokes.
-import { after, before } from 'node:test';
 import { createRedisEventTarget } from '../../dist/event-target-redis.js';
 import { createWebSocketClientEventTarget } from '../../dist/event-target-websocket-client.js';
 import { createWebSocketServerEventTarget } from '../../dist/event-target-websocket-server.js';
 import { startRedis, withoutRedis } from '../redis/server.mjs';
-import { conformance } from './index.mjs';
+import { after, conformance } from './index.mjs';
 
-let server;
 const cleanups = [];
-before(async () => {
-  if (!withoutRedis) server = await startRedis({ after: (cleanup) => cleanups.push(cleanup) });
-});
 after(async () => {
   for (const cleanup of cleanups) await cleanup();
 });
 
+/** One server for all pairs. */
+let server;
+const urlOfServer = async () => {
+  server ??= startRedis({ after: (cleanup) => cleanups.push(cleanup) });
+  return (await server).url;
+};
+
 let pairs = 0;
 const makePair = (options) => async () => {
   const prefix = `pair ${++pairs}:`;
-  const [a, b] = [1, 2].map(() => createRedisEventTarget({ url: server.url, prefix, ...options }));
+  const url = await urlOfServer();
+  const [a, b] = [1, 2].map(() => createRedisEventTarget({ url, prefix, ...options }));
   return { a, b, close: () => Promise.all([a.close(), b.close()]) };
 };
 const capabilities = { transport: true, echo: true, acknowledges: true };
@@ -34,7 +37,7 @@ conformance(
 const closeAll = (targets) => Promise.all(targets.map((target) => target.close()));
 
 async function makeHubs() {
-  const backplane = { url: server.url, prefix: `hubs ${++pairs}:` };
+  const backplane = { url: await urlOfServer(), prefix: `hubs ${++pairs}:` };
   const hubs = [1, 2].map(() => createWebSocketServerEventTarget({ listen: { port: 0 }, relay: true, backplane }));
   await Promise.all(hubs.map((hub) => hub.ready()));
   return hubs;

@@ -151,7 +151,7 @@ export const columns = [
   },
 ];
 
-/** Suites that a runtime may lack: they pass or are not there, and stand in no column. */
+/** Suites that a runtime may lack: they pass or are skipped, and stand in no column. */
 export const besides = ['two plain spokes over the global WebSocket'];
 
 /** Why a target has no case of a sentence, by the note's letter. */

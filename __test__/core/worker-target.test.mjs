@@ -28,6 +28,23 @@ function makeTarget(t, options) {
 const isType = (type) => (message) => message.type === type;
 const costOf = (topic, payload) => topic.length + JSON.stringify(payload).length + 64;
 
+test('a port that keeps its messages until it is started is started', async (t) => {
+  const { port1, port2 } = new MessageChannel();
+  // A port of the web, as browsers and Deno have it: listeners that are added start nothing.
+  const port = new EventTarget();
+  const deliver = (data) => port.dispatchEvent(new MessageEvent('message', { data }));
+  Object.assign(port, {
+    postMessage: (message) => port2.postMessage(message),
+    start: () => port2.on('message', deliver),
+  });
+  const targets = [port, port1].map((end) => createWorkerHostEventTarget(end));
+  t.after(async () => {
+    await Promise.all(targets.map((target) => target.close({ timeoutMs: 0 })));
+    port2.close();
+  });
+  await within(Promise.all(targets.map((target) => target.ready())), 'both ends are there');
+});
+
 test('hello and subscriptions of a turn go out together, answers and events as plain objects', async (t) => {
   const { target, log, say, hello } = makeTarget(t);
   target.addEventListener('a:b', () => {});

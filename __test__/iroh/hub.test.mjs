@@ -39,6 +39,19 @@ test('a refusal rejects the factory with its code, at once', async (t) => {
   await assert.rejects(dial(t, endpoint), { code: 'ERR_FORBIDDEN', message: /4403: the hub does not let you in/ });
 });
 
+test('a factory that rejects has told whoever made it: it is no warning of the process besides', async (t) => {
+  const warnings = [];
+  const hear = (warning) => warnings.push(warning.code);
+  process.on('warning', hear);
+  t.after(() => process.off('warning', hear));
+  const { endpoint } = await makeHub(t, { authorize: { connect: () => false } });
+  await assert.rejects(createIrohHubEventTarget({ endpoint }), { code: 'ERR_LISTEN' });
+  await assert.rejects(dial(t, endpoint), { code: 'ERR_FORBIDDEN' });
+  // Warnings come a turn later.
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(warnings, []);
+});
+
 test('who is not let in hears why, with the code of each reason', async (t) => {
   const fails = () => {
     throw new Error('no answer');

@@ -31,3 +31,14 @@ export function fencesOf(page) {
   const text = readFileSync(join(root, page), 'utf8');
   return (text.match(/^ *```(js|ts|javascript|typescript|mjs|tsx|jsx)\b/gm) ?? []).length;
 }
+
+/** What stands below a heading of a page, up to the next one: its text, and `{ language, code, output }` of each block. */
+export function sectionOf(page, heading) {
+  const text = readFileSync(join(root, page), 'utf8').replaceAll('\r\n', '\n');
+  const sections = text.replace(/^```[\s\S]*?^```/gm, (fence) => fence.replace(/^#/gm, '\0')).split(/^(?=#+ )/m);
+  const section = sections.find((one) => new RegExp(`^#+ ${heading}\n`).test(one))?.replaceAll('\0', '#');
+  if (section === undefined) throw new Error(`${page} has no section "${heading}"`);
+  const fences = /^```(\w+)\n([\s\S]*?)^```\n(?:\nOutput:\n\n```text\n([\s\S]*?)^```)?/gm;
+  const blocks = [...section.matchAll(fences)].map(([, language, code, output]) => ({ language, code, output }));
+  return { text: section, blocks };
+}

@@ -14,8 +14,8 @@ before(() => {
 
 after(() => installed.remove());
 
-/** The one permission that the package needs: sockets are opened by the addon. */
-const permissions = ['--allow-ffi'];
+/** The one permission that the package needs: sockets are opened by the addon, which is in node_modules. */
+const permissions = ['--allow-ffi=node_modules'];
 
 inEachRuntime('hub and spoke', permissions, async (start) => {
   const payload = { text: 'gr\u00fc\u00df dich \u{1f600}', big: 2 ** 53 };

@@ -17,13 +17,14 @@ export async function within(promise, what, patienceMs = PATIENCE_MS) {
   }
 }
 
-/** Waits until `check` gives something true, and gives it back; for facts that no event tells. */
+/** Waits until `check` gives something true, and gives it back; for facts that no event tells. `what` may be a function: asked at the end. */
 export async function eventually(check, what, patienceMs = PATIENCE_MS) {
   const deadline = Date.now() + patienceMs;
   for (;;) {
     const found = await check();
     if (found) return found;
-    if (Date.now() > deadline) throw new Error(`not within ${patienceMs} ms: ${what}`);
+    if (Date.now() > deadline)
+      throw new Error(`not within ${patienceMs} ms: ${typeof what === 'function' ? what() : what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

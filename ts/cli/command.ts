@@ -7,6 +7,7 @@ import type { Terminal } from './terminal.js';
 
 interface OptionSpec {
   readonly type: 'boolean' | 'string';
+  readonly short?: string;
   /** May be given more than once. */
   readonly multiple?: boolean;
   /** What stands for the value in the help. */
@@ -48,13 +49,15 @@ export interface Command {
 
 const common: OptionSpecs = {
   json: { type: 'boolean', text: 'one JSON object per line on standard output, errors included' },
-  help: { type: 'boolean', text: 'this help' },
+  help: { type: 'boolean', short: 'h', text: 'this help' },
 };
 
 /** Reads the arguments behind the name of a command. */
 export function readArguments(command: Command, args: readonly string[]): { positionals: string[]; values: Values } {
   const specs = Object.entries({ ...command.options, ...common });
-  const options = Object.fromEntries(specs.map(([name, { type, multiple = false }]) => [name, { type, multiple }]));
+  const options = Object.fromEntries(
+    specs.map(([name, { type, short, multiple = false }]) => [name, { type, multiple, ...(short && { short }) }]),
+  );
   const config = { args: [...args], options, allowPositionals: true, strict: true } satisfies ParseArgsConfig;
   const { positionals, values } = parse(command, config);
   return { positionals, values: reader(values) };

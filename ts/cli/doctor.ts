@@ -6,12 +6,13 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import { addon, unavailable } from '../addon.js';
+import { opened } from '../opened.js';
 import { createEvent } from '../topic.js';
 import type { NativeTarget } from '../types.js';
-import type { Command, Context } from './command.js';
+import type { Command, Context, Values } from './command.js';
 import { withDeadline } from './deadline.js';
 import { exitCodes, toFailure } from './failure.js';
-import { readWhere, whereNotes, whereOptions } from './where.js';
+import { irohRelays, readWhere, whereNotes, whereOptions } from './where.js';
 
 /** A check that takes longer has failed. */
 const PATIENCE_MS = 10_000;
@@ -32,7 +33,7 @@ export const doctor: Command = {
   summary: 'Checks this machine, the addon, UDP, and whether places can be reached.',
   options: whereOptions,
   notes: [
-    'Nobody but this machine and the places named is contacted; with --public the relays of n0 are.',
+    'Nobody but this machine, the places and the relays that are named is contacted; with --public the relays of n0 are.',
     ...whereNotes,
   ],
   examples: [
@@ -41,13 +42,14 @@ export const doctor: Command = {
   ],
   async run(context) {
     const places = context.positionals.map((text) => readWhere(text, context.values));
+    const hasRelays = irohRelays(context.values).relays !== 'none';
     const checks: (readonly [string, () => Finding | Promise<Finding>])[] = [
       ['platform', platform],
       ['addon', binary],
       ['websocket', () => withAddon(webSocket)],
       ['iroh', () => withIroh(iroh)],
       ['udp', udp],
-      ...(context.values.flag('public') ? [['relays', () => withIroh(relays)] as const] : []),
+      ...(hasRelays ? [['relays', () => withIroh(() => relays(context.values))] as const] : []),
       ...places.map((where) => [where.text, () => reach(where, context)] as const),
     ];
     let isWell = true;
@@ -119,13 +121,12 @@ async function webSocket(): Promise<Finding> {
     import('../event-target-websocket-client.js'),
   ]);
   const hub = createWebSocketServerEventTarget({ listen: { port: 0 } });
-  await hub.ready();
-  const spoke = createWebSocketClientEventTarget(hub.address?.url ?? '', { reconnect: false });
   try {
-    const ms = await trip(hub, spoke);
+    await opened(hub);
+    const spoke = createWebSocketClientEventTarget(hub.address?.url ?? '', { reconnect: false });
+    const ms = await trip(hub, spoke).finally(() => spoke.close());
     return ok(`an event went from a hub to a spoke on this machine, ${ms} ms with connecting`);
   } finally {
-    await spoke.close();
     await hub.close();
   }
 }
@@ -139,14 +140,15 @@ async function iroh(): Promise<Finding> {
   const at = await Endpoint.createWithOptions({ bind: '127.0.0.1:0' });
   const addresses = { [at.nodeId()]: at.boundSockets() };
   const from = await Endpoint.createWithOptions({ bind: '127.0.0.1:0', addresses });
+  const targets: NativeTarget[] = [];
   try {
     const hub = await createIrohHubEventTarget({ endpoint: at });
+    targets.unshift(hub);
     const spoke = await createIrohSpokeEventTarget({ endpoint: from, hubNodeId: at.nodeId() });
-    const ms = await trip(hub, spoke);
-    await spoke.close();
-    await hub.close();
-    return ok(`an event went from a hub to a spoke on this machine, ${ms} ms`);
+    targets.unshift(spoke);
+    return ok(`an event went from a hub to a spoke on this machine, ${await trip(hub, spoke)} ms`);
   } finally {
+    for (const target of targets) await target.close();
     await Promise.all([from.close(), at.close()]);
   }
 }
@@ -155,6 +157,7 @@ async function iroh(): Promise<Finding> {
 function trip(hub: NativeTarget, spoke: NativeTarget): Promise<number> {
   const start = performance.now();
   return withDeadline(PATIENCE_MS, async (signal) => {
+    await opened(spoke, signal);
     const heard = new Promise((resolve) => spoke.addEventListener('alkpubsub.doctor:trip', resolve, { once: true }));
     await spoke.ready('alkpubsub.doctor:trip', { signal });
     hub.dispatchEvent(createEvent('alkpubsub.doctor', 'trip', null));
@@ -166,8 +169,20 @@ function trip(hub: NativeTarget, spoke: NativeTarget): Promise<number> {
 const rejected = (signal: AbortSignal): Promise<never> =>
   new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
 
+interface DenoPermissions {
+  readonly Deno?: { readonly permissions: { querySync(wanted: { name: 'net'; host: string }): { state: string } } };
+}
+
+/** Deno raises a refused socket where nobody can catch it, so it is asked before. */
+function mayNet(host: string): boolean {
+  const { Deno } = globalThis as DenoPermissions;
+  return Deno === undefined || Deno.permissions.querySync({ name: 'net', host }).state === 'granted';
+}
+
 /** A datagram to ourselves, over each family of addresses. */
 async function udp(): Promise<Finding> {
+  if (!mayNet('127.0.0.1:0') || !mayNet('[::1]:0'))
+    return skipped('this check, and no other, needs --allow-net=127.0.0.1,[::1]');
   const one = async (type: 'udp4' | 'udp6', address: string): Promise<boolean> => {
     const socket = createSocket(type);
     try {
@@ -191,16 +206,19 @@ async function udp(): Promise<Finding> {
   return four ? ok(detail) : failed(detail, 'Iroh needs UDP: allow it in the sandbox or firewall of this machine.');
 }
 
-async function relays(): Promise<Finding> {
+async function relays(values: Values): Promise<Finding> {
   const { Endpoint } = await import('../iroh.js');
-  const endpoint = await Endpoint.createWithOptions({ relays: 'default' });
+  const endpoint = await Endpoint.createWithOptions(irohRelays(values));
   try {
     // What waits at an endpoint keeps no process alive; the timer of the deadline does.
     await withDeadline(PATIENCE_MS, (signal) => endpoint.online({ signal }));
     return ok(`reached through ${endpoint.addresses().find((address) => address.includes('://'))}`);
   } catch (error) {
-    const remedy = 'Allow outgoing HTTPS to the relays of n0, or use a relay of yours (--iroh-relay URL).';
-    return failed((error as Error).message, remedy);
+    const why = endpoint.relays().map((relay) => relay.error)[0];
+    const remedy = values.flag('public')
+      ? 'Allow outgoing HTTPS to the relays of n0, or use a relay of yours (--iroh-relay URL).'
+      : 'Is a relay running there, and is its certificate one that is believed (--ca FILE)?';
+    return failed(why ?? (error as Error).message, remedy);
   } finally {
     await endpoint.close();
   }

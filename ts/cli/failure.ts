@@ -37,9 +37,13 @@ const remedies: Readonly<Record<string, string>> = {
   ERR_FORBIDDEN: 'The other end does not permit this: ask its owner for the right.',
   ERR_TLS: 'Give the authority of the certificate with --ca FILE.',
   ERR_TIMED_OUT: 'Nobody answered in time: check address, port and firewall ("alkpubsub doctor WHERE").',
+  ERR_LISTEN: 'Choose another port (0 is a free one), and an address that this machine has.',
+};
+
+/** What is said in the place of messages that speak of options in JavaScript. */
+const instead: Readonly<Record<string, string>> = {
   ERR_NO_AUTHORIZE:
-    'Other machines could reach this hub: set ALKPUBSUB_TOKEN, name peers with --allow, or say --anyone and mean it.',
-  ERR_LISTEN: 'Choose another port, or 0 for a free one.',
+    'other machines could reach this hub, and nobody would be asked who they are\nSet ALKPUBSUB_TOKEN, name peers with --allow, or say --anyone and mean it.',
 };
 
 /** Codes of errors that are about a link, not about this program. */
@@ -64,10 +68,9 @@ export function toFailure(error: unknown): CliFailure {
   if (error instanceof CliFailure) return error;
   const { name, code: given, message = String(error) } = Object(error) as Partial<Error> & { code?: unknown };
   const code = name === 'TimeoutError' ? 'ERR_TIMED_OUT' : typeof given === 'string' ? given : 'ERR_INTERNAL';
-  const text = remedies[code] === undefined ? message : `${message}\n${remedies[code]}`;
+  const text = instead[code] ?? (remedies[code] === undefined ? message : `${message}\n${remedies[code]}`);
   const options = { cause: error };
   if (code === 'ERR_NATIVE_UNAVAILABLE') return new CliFailure(exitCodes.unavailable, code, message, options);
-
   if (code === 'ERR_INVALID_OPTION' || code === 'ERR_INVALID_ID' || code === 'ERR_INVALID_TOPIC')
     return new CliFailure(exitCodes.usage, code, message, options);
   return new CliFailure(ofLinks.has(code) ? exitCodes.link : exitCodes.failed, code, text, options);

@@ -8,7 +8,7 @@ import type { Endpoint } from '../iroh.js';
 import type { Command, Context, Values } from './command.js';
 import { exitCodes, toFailure, usage } from './failure.js';
 import { aborted, tellAbout } from './link-events.js';
-import { irohRelays, tokenFromEnvironment } from './where.js';
+import { irohRelays, readLimits, tokenFromEnvironment } from './where.js';
 
 const DEFAULT_PORT = 8080;
 
@@ -20,6 +20,7 @@ export const hub: Command = {
     port: { type: 'string', value: 'N', text: `WebSocket port; 0 is a free one (${DEFAULT_PORT})` },
     host: { type: 'string', value: 'ADDRESS', text: 'WebSocket address (127.0.0.1)' },
     'no-websocket': { type: 'boolean', text: 'no WebSocket' },
+    origin: { type: 'string', value: 'ORIGIN', multiple: true, text: 'web pages of this origin may connect' },
     'tls-cert': { type: 'string', value: 'FILE', text: 'PEM: speak wss: with this certificate' },
     'tls-key': { type: 'string', value: 'FILE', text: 'PEM: its key' },
     'no-iroh': { type: 'boolean', text: 'no Iroh' },
@@ -35,6 +36,7 @@ export const hub: Command = {
     },
     allow: { type: 'string', value: 'ID', multiple: true, text: 'only these ids may come in over Iroh' },
     'iroh-relay': { type: 'string', value: 'URL', multiple: true, text: 'a relay of yours, for Iroh' },
+    ca: { type: 'string', value: 'FILE', text: 'PEM: authorities that relays are checked against' },
     public: {
       type: 'boolean',
       text: 'use the public relays and address lookup of n0: this machine then contacts them',
@@ -42,6 +44,7 @@ export const hub: Command = {
     redis: { type: 'string', value: 'URL', text: 'join all hubs at this Redis to one' },
     prefix: { type: 'string', text: 'stands before every topic there' },
     anyone: { type: 'boolean', text: 'whoever reaches the hub may publish and subscribe, also from other machines' },
+    'max-bytes': { type: 'string', value: 'N', text: 'the largest event that it takes (1048576)' },
     'no-relay': { type: 'boolean', text: 'events of a connection do not go to the others' },
   },
   notes: [
@@ -78,9 +81,10 @@ async function runHub(context: Context): Promise<number> {
     tellAbout(target, 'the hub', terminal);
     tellConnections(target, context);
     await terminal.during(() => 'starting', Promise.race([target.ready(), aborted(stop)]));
-    if (endpoint !== undefined && irohRelays(values) !== 'none')
+    if (endpoint !== undefined && irohRelays(values).relays !== 'none')
       await terminal.during(() => 'waiting for a relay', reachRelay(endpoint, context));
-    if (!stop.aborted) announce(target.address?.url, endpoint, settings, context);
+    const url = settings.hasWebSocket ? target.address?.url : undefined;
+    if (!stop.aborted) announce(url, endpoint, settings, context);
     const ended = target.closed.then(({ error }) => {
       if (error !== undefined) throw toFailure(error);
     });
@@ -121,6 +125,7 @@ function readSettings(values: Values): Settings {
     whyNoIroh,
     common: {
       relay: !values.flag('no-relay'),
+      ...readLimits(values),
       ...(token === undefined ? {} : { authorize: { connect: (peer: PeerInfo) => admit(peer, token) } }),
       ...(redis === undefined ? {} : { backplane: { url: redis, ...(prefix === undefined ? {} : { prefix }) } }),
     },
@@ -142,10 +147,21 @@ function isSame(one: string, other: string): boolean {
 function readListen(values: Values) {
   const [cert, key] = [values.text('tls-cert'), values.text('tls-key')];
   if ((cert === undefined) !== (key === undefined)) throw usage('--tls-cert and --tls-key belong together');
+  const origins = values.texts('origin');
+  for (const origin of origins) checkOrigin(origin);
   return {
+    allowedOrigins: origins,
     listen: { port: values.number('port', 0, 65_535) ?? DEFAULT_PORT, host: values.text('host') ?? '127.0.0.1' },
     ...(cert === undefined || key === undefined ? {} : { tls: { cert, key } }),
   };
+}
+
+/** As browsers write it: a page's scheme, host and port, nothing behind them. */
+function checkOrigin(text: string): void {
+  const origin = URL.canParse(text) ? new URL(text).origin : undefined;
+  if (origin === text) return;
+  const instead = origin === undefined || origin === 'null' ? 'https://example.com' : origin;
+  throw usage(`--origin must be an origin, such as ${instead}, got "${text}"`);
 }
 
 /** Nothing where the addon was built without Iroh. */
@@ -157,7 +173,7 @@ async function bindEndpoint(values: Values): Promise<Endpoint | undefined> {
   const bind = values.text('iroh-bind') ?? (values.flag('anyone') || allow.length > 0 ? '0.0.0.0:0' : '127.0.0.1:0');
   return Endpoint.createWithOptions({
     bind,
-    relays: irohRelays(values),
+    ...irohRelays(values),
     ...(key === undefined ? {} : { keyFile: key }),
     ...(allow.length === 0 ? {} : { allow }),
   });

@@ -22,7 +22,7 @@ const general = [
   ...table(commands.map(({ name, takes, summary }) => [`${name} ${takes}`.trim(), summary])),
   '',
   ...table([
-    ['--help', 'this help; behind a command: its options and examples'],
+    ['--help, -h', 'this help; behind a command: its options and examples'],
     ['--version', 'the version of the package'],
     ['--json', 'behind a command: one JSON object per line'],
   ]),
@@ -37,13 +37,21 @@ const general = [
 ].join('\n');
 
 async function main(args: readonly string[]): Promise<number> {
-  const [name, ...rest] = args;
-  const terminal = new Terminal(rest.includes('--json') && rest.indexOf('--json') < endOfOptions(rest));
+  const terminal = new Terminal(args.includes('--json') && args.indexOf('--json') < endOfOptions(args));
+  const code = await perform(args, terminal);
+  const error = await terminal.written();
+  if (error === undefined) return code;
+  process.stderr.write(`error: standard output: ${error.message}\n`);
+  return exitCodes.failed;
+}
+
+async function perform([name, ...rest]: readonly string[], terminal: Terminal): Promise<number> {
   const stop = stopSignal(terminal);
   try {
-    if (name === '--help' || name === 'help') return say(terminal, general);
     if (name === '--version') return say(terminal, version());
-    const command = commands.find((known) => known.name === name);
+    const isHelp = name === '--help' || name === '-h' || name === 'help';
+    const command = commands.find((known) => known.name === (isHelp ? rest[0] : name));
+    if (isHelp) return say(terminal, command === undefined ? general : helpOf(command));
     if (command === undefined) throw unknown(name);
     const { positionals, values } = readArguments(command, rest);
     if (values.flag('help')) return say(terminal, helpOf(command));
@@ -73,7 +81,13 @@ function version(): string {
 
 function unknown(name: string | undefined) {
   const names = commands.map((command) => command.name).join(', ');
-  const what = name === undefined ? 'a command is missing' : `"${name}" is no command`;
+  const isOption = name?.startsWith('-') === true;
+  const what =
+    name === undefined
+      ? 'a command is missing'
+      : isOption
+        ? `a command comes before "${name}"`
+        : `"${name}" is no command`;
   return usage(`${what}; known are ${names}\nRun "alkpubsub --help".`);
 }
 

@@ -34,7 +34,8 @@ export const pub: Command = {
   },
   notes: [
     'A payload that is JSON is sent as that value, any other as text. The first colon of TOPIC ends the type, unless --type says otherwise.',
-    `A line may have ${MAX_LINE_BYTES / 2 ** 20} MiB at most.`,
+    `Payloads have what a hub takes, 1 MiB unless it says otherwise; with --max-bytes ${MAX_LINE_BYTES / 2 ** 20} MiB at most.`,
+    'Standard input is UTF-8. At a line that cannot be sent it ends; those before are published.',
     ...whereNotes,
   ],
   examples: [
@@ -107,7 +108,13 @@ class Publication {
   }
 
   async #sendLines(): Promise<void> {
-    for await (const line of readLines(process.stdin, this.#job.context.stop)) await this.#send(line);
+    for await (const line of readLines(process.stdin, this.#job.context.stop))
+      try {
+        await this.#send(line);
+      } catch (error) {
+        const { exitCode, code, message } = toFailure(error);
+        throw new CliFailure(exitCode, code, `line ${this.#sent + 1}: ${message}`, { cause: error });
+      }
   }
 
   async #send(line: string): Promise<void> {

@@ -64,8 +64,12 @@ function readSettings({ values }: Context, topics: readonly string[]): Settings 
 }
 
 export function checkTopic(topic: string): void {
+  if (topic.startsWith('__')) throw usage(`types that begin with "__", as in "${topic}", are reserved`);
   if (topic.indexOf(':') > 0) return;
-  throw usage(`"${topic}" is no topic: write type:id, such as chat.msg:room1; for an empty id "${topic || 'type'}:"`);
+  const why = topic.startsWith(':') ? 'the type in front of its colon is empty' : 'it has no colon';
+  throw usage(
+    `"${topic}" is no topic, ${why}: write type:id, such as chat.msg:room1; an id may be empty, as in "chat.msg:"`,
+  );
 }
 
 async function listen(link: Link, place: string, settings: Settings, context: Context): Promise<number> {
@@ -127,11 +131,6 @@ async function failed(target: NativeTarget): Promise<never> {
 function show({ type, id, payload }: EventEnvelope, { isRaw }: Settings, { terminal }: Context): void {
   const json = JSON.stringify(payload);
   const text = isRaw && typeof payload === 'string' ? payload : json;
-  terminal.result(isRaw ? text : `${type}:${id} ${json}`, {
-    event: 'message',
-    topic: `${type}:${id}`,
-    type,
-    id,
-    payload,
-  });
+  const line = { event: 'message', topic: `${type}:${id}`, type, id, payload };
+  terminal.result(isRaw ? text : `${type}:${id} ${json}`, line, { isVerbatim: isRaw });
 }

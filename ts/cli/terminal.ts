@@ -1,6 +1,7 @@
 // What the commands print, and where: results on standard output, as text or as one JSON object per line; everything about them on standard
 // error. Knows when nobody reads any more. Does not decide what is said.
-// Invariant: with --json nothing but JSON objects is on standard output, errors included, and nothing of ours on standard error.
+// Invariants: with --json nothing but JSON objects is on standard output, errors included, and nothing of ours on standard error. Texts of others
+// move no cursor and change no colour: their control characters are written as escapes.
 
 import type { WriteStream } from 'node:tty';
 
@@ -10,6 +11,15 @@ const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 /** What takes longer than this gets a progress line, on a terminal. */
 const PROGRESS_AFTER_MS = 1000;
 
+/** What a write says when its reader has gone, here and on Windows. */
+const ofReader: ReadonlySet<string> = new Set(['EPIPE', 'EOF']);
+
+/** Text with its control characters as escapes of JSON, but for ends of lines and tabs. */
+function tame(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  return text.replace(/[\0-\x08\x0b-\x1f\x7f-\x9f]/g, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
 type Line = { readonly event: string; readonly [name: string]: unknown };
 
 export class Terminal {
@@ -18,18 +28,19 @@ export class Terminal {
   readonly #err: WriteStream;
   readonly #gone = new AbortController();
   #dropped = 0;
+  #failure: Error | undefined;
   #hasProgress = false;
 
   constructor(isJson: boolean, out = process.stdout, err = process.stderr) {
     this.isJson = isJson;
     this.#out = out;
     this.#err = err;
-    out.on('error', () => this.#gone.abort());
+    out.on('error', (error) => this.#end(error));
     // Who closed the one reads no complaint about it.
     err.on('error', () => {});
   }
 
-  /** Aborted when the reader of standard output has gone. */
+  /** Aborted when nothing can be written to standard output any more. */
   get gone(): AbortSignal {
     return this.#gone.signal;
   }
@@ -39,9 +50,21 @@ export class Terminal {
     return this.#dropped;
   }
 
-  /** A result. False when it was dropped. */
-  result(text: string, line: Line): boolean {
-    return this.#write(this.isJson ? JSON.stringify(line) : text);
+  /** When everything is written: why it could not be, unless the reader has gone, which is no failure. */
+  async written(): Promise<Error | undefined> {
+    if (!this.#gone.signal.aborted)
+      await new Promise<void>((resolve) => {
+        this.#gone.signal.addEventListener('abort', () => resolve(), { once: true });
+        // The error of a write is raised a turn behind its callback.
+        this.#out.write('', () => setImmediate(resolve));
+      });
+    return this.#failure;
+  }
+
+  /** A result; `isVerbatim`: the user asked for it as it is. False when it was dropped. */
+  result(text: string, line: Line, { isVerbatim = false } = {}): boolean {
+    if (this.isJson) return this.#write(JSON.stringify(line));
+    return this.#write(isVerbatim && !this.#out.isTTY ? text : tame(text));
   }
 
   /** Something about the results: for people on standard error. */
@@ -61,7 +84,7 @@ export class Terminal {
     const start = performance.now();
     const timer = setInterval(() => {
       const seconds = Math.round((performance.now() - start) / 1000);
-      this.#err.write(`\r\x1b[K${text()} … ${seconds} s`);
+      this.#complain(`\r\x1b[K${tame(text())} … ${seconds} s`);
       this.#hasProgress = true;
     }, PROGRESS_AFTER_MS);
     try {
@@ -74,7 +97,16 @@ export class Terminal {
 
   #say(text: string): void {
     this.#wipe();
-    this.#err.write(`${text}\n`);
+    this.#complain(`${tame(text)}\n`);
+  }
+
+  /** To standard error; who closed it reads nothing about that. */
+  #complain(text: string): void {
+    try {
+      this.#err.write(text);
+    } catch {
+      // Deno throws what the others raise, and there is nobody to tell.
+    }
   }
 
   #write(text: string): boolean {
@@ -84,13 +116,24 @@ export class Terminal {
       return false;
     }
     if (this.#out.isTTY) this.#wipe();
-    this.#out.write(`${text}\n`);
+    try {
+      this.#out.write(`${text}\n`);
+    } catch (error) {
+      // Deno throws what the others raise.
+      this.#end(error as Error);
+      return false;
+    }
     return true;
+  }
+
+  #end(error: NodeJS.ErrnoException): void {
+    if (!ofReader.has(error.code ?? '')) this.#failure ??= error;
+    this.#gone.abort();
   }
 
   #wipe(): void {
     if (!this.#hasProgress) return;
     this.#hasProgress = false;
-    this.#err.write('\r\x1b[K');
+    this.#complain('\r\x1b[K');
   }
 }

@@ -3,6 +3,7 @@
 // Invariant: whatever this makes ends with close(), the endpoint of Iroh included.
 
 import { readFileSync } from 'node:fs';
+import { opened } from '../opened.js';
 import type { NativeTarget } from '../types.js';
 import type { OptionSpecs, Values } from './command.js';
 import { usage } from './failure.js';
@@ -30,14 +31,24 @@ interface ConnectOptions {
 /** The options of all commands that connect somewhere. */
 export const whereOptions: OptionSpecs = {
   wait: { type: 'boolean', text: 'try until there is somebody to connect to, instead of once' },
-  ca: { type: 'string', value: 'FILE', text: 'PEM: authorities that wss: and rediss: are checked against' },
+  ca: { type: 'string', value: 'FILE', text: 'PEM: authorities that wss:, rediss: and relays are checked against' },
   prefix: { type: 'string', text: 'stands before every topic at a Redis' },
   key: {
     type: 'string',
     value: 'FILE',
     text: 'iroh: the key of this end (see keygen); without it a new one each time',
   },
-  'iroh-relay': { type: 'string', value: 'URL', multiple: true, text: 'iroh: a relay of yours to go through' },
+  'iroh-relay': {
+    type: 'string',
+    value: 'URL',
+    multiple: true,
+    text: 'iroh: a relay of yours to go through; those that WHERE names are known',
+  },
+  'max-bytes': {
+    type: 'string',
+    value: 'N',
+    text: 'the largest event, to be sent and heard, where the hub takes more than 1 MiB',
+  },
   public: {
     type: 'boolean',
     text: 'iroh: find the hub by its id alone, over the public relays and address lookup of n0',
@@ -46,9 +57,16 @@ export const whereOptions: OptionSpecs = {
 
 export const whereNotes: readonly string[] = [
   'WHERE is ws://HOST:PORT, wss://HOST:PORT, redis://HOST:PORT, rediss://HOST:PORT, unix:///PATH (Redis), or',
-  'iroh:TICKET or iroh:ID@ADDRESS,ADDRESS as "alkpubsub hub" prints it; iroh:ID alone needs --public.',
+  'iroh:TICKET or iroh:ID@ADDRESS,ADDRESS as "alkpubsub hub" prints it, with the relays in it; iroh:ID alone needs',
+  '--iroh-relay or --public.',
   'The environment variable ALKPUBSUB_TOKEN is sent to WebSocket hubs as a bearer token.',
 ];
+
+/** `maxMessageBytes` of spokes and hubs: 64 MiB is the most that either takes. */
+export function readLimits(values: Values): { limits?: { maxMessageBytes: number } } {
+  const maxMessageBytes = values.number('max-bytes', 1, 64 * 2 ** 20);
+  return maxMessageBytes === undefined ? {} : { limits: { maxMessageBytes } };
+}
 
 export const tokenFromEnvironment = (): string | undefined => process.env.ALKPUBSUB_TOKEN || undefined;
 
@@ -74,6 +92,7 @@ async function webSocket(url: string, values: Values, { wait, signal }: ConnectO
   const ca = pem(values);
   const target = createWebSocketClientEventTarget(url, {
     reconnect: { initial: wait },
+    ...readLimits(values),
     ...(token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } }),
     ...(ca === undefined ? {} : { tls: { ca } }),
   });
@@ -86,6 +105,7 @@ async function redis(url: string, values: Values, { wait, signal }: ConnectOptio
   const target = createRedisEventTarget({
     url,
     reconnect: { initial: wait },
+    ...readLimits(values),
     ...(prefix === undefined ? {} : { prefix }),
     ...(ca === undefined ? {} : { tls: { ca } }),
   });
@@ -111,29 +131,36 @@ function readIroh(text: string, values: Values): Where {
   const isTicket = hubNodeId.startsWith('endpoint');
   if (addresses.length === 0 && !isTicket && !isPublic && relays.length === 0)
     throw usage(
-      `an id alone says nothing about where it is: write iroh:${hubNodeId.slice(0, 8)}…@ADDRESS, as "alkpubsub hub" prints it, or add --public`,
+      `an id alone says nothing about where it is: write iroh:${hubNodeId.slice(0, 8)}…@ADDRESS, as "alkpubsub hub" prints it, or add --iroh-relay URL or --public`,
     );
-  const known = addresses.length > 0 ? addresses : relays;
-  return { text, connect: (options) => iroh(hubNodeId, known, values, options) };
+  return { text, connect: (options) => iroh({ id: hubNodeId, given: addresses }, values, options) };
 }
 
-async function iroh(id: string, known: readonly string[], values: Values, options: ConnectOptions): Promise<Link> {
+interface Peer {
+  /** An id, or a ticket. */
+  readonly id: string;
+  readonly given: readonly string[];
+}
+
+async function iroh({ id, given }: Peer, values: Values, { wait, signal }: ConnectOptions): Promise<Link> {
   const [{ Endpoint, parseNodeId, parseTicket }, { createIrohSpokeEventTarget }] = await Promise.all([
     import('../iroh.js'),
     import('../event-target-iroh-spoke.js'),
   ]);
   const ticket = id.startsWith('endpoint') ? parseTicket(id) : { nodeId: parseNodeId(id), addresses: [] };
   const hubNodeId = ticket.nodeId;
-  const addresses = [...ticket.addresses, ...known];
+  const named = [...ticket.addresses, ...given];
+  // An id alone is looked for at the relays that are known.
+  const addresses = named.length > 0 ? named : values.texts('iroh-relay');
   const key = values.text('key');
   const endpoint = await Endpoint.createWithOptions({
-    relays: irohRelays(values),
+    ...irohRelays(values, named.filter(isRelay)),
     ...(addresses.length === 0 ? {} : { addresses: { [hubNodeId]: addresses } }),
     ...(key === undefined ? {} : { keyFile: key }),
   });
   try {
-    const { wait, signal } = options;
-    const target = await createIrohSpokeEventTarget({ endpoint, hubNodeId, reconnect: { initial: wait }, signal });
+    const common = { reconnect: { initial: wait }, ...readLimits(values), signal };
+    const target = await createIrohSpokeEventTarget({ endpoint, hubNodeId, ...common });
     const close = async (): Promise<void> => {
       await target.close();
       await endpoint.close();
@@ -145,25 +172,28 @@ async function iroh(id: string, known: readonly string[], values: Values, option
   }
 }
 
-/** What the options say about relays, for an endpoint. */
-export function irohRelays(values: Values): 'none' | 'default' | readonly string[] {
-  if (values.flag('public')) return 'default';
-  const relays = values.texts('iroh-relay');
-  return relays.length > 0 ? relays : 'none';
+const isRelay = (address: string): boolean => /^https?:/.test(address);
+
+/** What the options, and the place that was named, say about relays, for an endpoint. */
+export function irohRelays(values: Values, named: readonly string[] = []): IrohRelays {
+  if (values.flag('public')) return { relays: 'default' };
+  const relays = [...new Set([...values.texts('iroh-relay'), ...named])];
+  const ca = pem(values);
+  return { relays: relays.length > 0 ? relays : 'none', ...(ca === undefined ? {} : { relayRoots: ca }) };
+}
+
+interface IrohRelays {
+  readonly relays: 'none' | 'default' | readonly string[];
+  readonly relayRoots?: string;
 }
 
 /** Waits until the link is there. */
 async function linkTo(target: NativeTarget, isHub: boolean, signal: AbortSignal): Promise<Link> {
-  // What goes wrong rejects ready(), and needs no second telling.
-  const quiet = (): void => {};
-  target.addEventListener('error', quiet);
   try {
-    await target.ready(undefined, { signal });
+    await opened(target, signal);
   } catch (error) {
     await target.close({ timeoutMs: 0 });
     throw error;
-  } finally {
-    target.removeEventListener('error', quiet);
   }
   return { target, isHub, close: () => target.close() };
 }

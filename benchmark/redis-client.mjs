@@ -26,11 +26,12 @@ async function connect() {
 async function ours() {
   const at = (path) => import(pathToFileURL(`${folder}/dist/${path}`).href);
   const { createRedisEventTarget } = await at('event-target-redis.js');
-  const { createEvent } = await at('index.js');
+  const { createPubSub } = await at('index.js');
   const target = createRedisEventTarget({ url });
+  const pubsub = createPubSub({ eventTarget: target });
   await target.ready();
   return {
-    publish: (id, payload) => void target.dispatchEvent(createEvent('bench', id, payload)),
+    publish: (id, payload) => pubsub.publish('bench', id, payload),
     listen: (id, hear) => {
       target.addEventListener(`bench:${id}`, ({ detail }) => hear(detail.payload));
       return target.ready(`bench:${id}`);

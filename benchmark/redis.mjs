@@ -6,7 +6,7 @@ import { fork } from 'node:child_process';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { startRedis, withoutRedis } from '../__test__/redis/server.mjs';
-import { median, spread, table } from './measure.mjs';
+import { median, processorOf, spread, table } from './measure.mjs';
 import { setUpPackage } from './setup.mjs';
 
 const VARIANTS = ['this package', 'ioredis', 'ioredis, auto-pipelining', 'node-redis', 'graphql-yoga'];
@@ -69,13 +69,16 @@ async function stream(variant) {
   listener.child.on('message', ({ counted }) => counted !== undefined && publisher.child.send({ counted }));
   listener.child.send({ go: true });
   await listener.says('listening');
+  const before = processorOf(server.pid).process;
   publisher.child.send({ go: true });
   const [published, heard] = await Promise.all([publisher.says('published'), listener.says('heard')]);
+  const redis = processorOf(server.pid).process - before;
   await Promise.all([publisher.end(), listener.end()]);
   return {
     rate: EVENTS / heard.ms,
     publish: (published.cpu * 1000) / EVENTS,
     listen: (heard.cpu * 1000) / EVENTS,
+    redis: redis / 1000 / EVENTS,
   };
 }
 
@@ -105,6 +108,7 @@ function report(results) {
       'thousand events/s': spread(all('rate')),
       'µs CPU, publisher': spread(all('publish'), 2),
       'µs CPU, listener': spread(all('listen'), 2),
+      'µs CPU, Redis': spread(all('redis'), 2),
       'µs p50 at 200/s': spread(all('delay')),
       'ms, 10 000 subscriptions': spread(all('subscriptions')),
     };

@@ -254,6 +254,20 @@ async fn a_flush_is_answered_when_redis_has_answered() {
 }
 
 #[tokio::test]
+async fn a_redis_that_answers_nothing_is_told_everything_all_the_same() {
+    let (_server, _heard, spoke, mut publishing, mut subscribing) = open(RedisConfig::default()).await;
+    for round in 0..5 {
+        (0..100).for_each(|n| publish(&spoke, round * 100 + n));
+        spoke.listen(&format!("b:{round}"));
+        publishing.hears(&format!("\"payload\":{}}}\r\n", round * 100 + 99)).await;
+        subscribing.hears(&format!("b:{round}\r\n")).await;
+    }
+    publishing.says(":1\r\n".repeat(500)).await;
+    publish(&spoke, 500);
+    publishing.hears("\"payload\":500}\r\n").await;
+}
+
+#[tokio::test]
 async fn nothing_is_read_while_the_application_falls_behind_and_publishing_goes_on() {
     let (_server, heard, spoke, mut publishing, mut subscribing) = open(RedisConfig::default()).await;
     heard.set_full(true);

@@ -29,6 +29,10 @@ impl Session<'_> {
                 self.next = Some((batch, ops));
             } else {
                 self.on_nothing_to_send();
+                // Behind the write this is asked again, so nobody who publishes has to wake us before.
+                if !self.out.is_empty() {
+                    break;
+                }
                 if self.spoke.shared.mailbox.poll_some(cx).is_pending() {
                     break;
                 }

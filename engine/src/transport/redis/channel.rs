@@ -2,6 +2,7 @@
 //! Does not send.
 
 use std::borrow::Cow;
+use std::io::Write;
 
 use super::slots::slot_of;
 use crate::wire::envelope;
@@ -76,9 +77,8 @@ impl Dialect {
 
 fn write_bulk(out: &mut Vec<u8>, parts: &[&str]) {
     let len: usize = parts.iter().map(|part| part.len()).sum();
-    out.push(b'$');
-    out.extend_from_slice(len.to_string().as_bytes());
-    out.extend_from_slice(b"\r\n");
+    // A vector takes everything.
+    let _ = write!(out, "${len}\r\n");
     parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
     out.extend_from_slice(b"\r\n");
 }

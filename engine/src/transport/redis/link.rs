@@ -276,9 +276,9 @@ pub(super) fn tell(news: News<'_>, dialect: &Dialect, max: usize, text: &mut Str
 
 /// The message, if it is an envelope of its channel: who may publish to one channel must not reach the listeners of another.
 fn check<'a>(topic: &str, message: &'a [u8], max: usize) -> Result<&'a str, String> {
-    let len = Dialect::envelope_len(message);
-    if len > max {
-        return Err(too_large(topic, len, max));
+    // An origin is looked for only where it decides.
+    if message.len() > max && Dialect::envelope_len(message) > max {
+        return Err(too_large(topic, Dialect::envelope_len(message), max));
     }
     let Ok(message) = std::str::from_utf8(message) else {
         return Err(format!("a message of {topic:?} that is not UTF-8"));

@@ -193,7 +193,8 @@ impl<'a> Cursor<'a> {
     fn line(&mut self) -> Result<&'a [u8], Stop> {
         let rest = &self.bytes[self.at..];
         let searched = &rest[..rest.len().min(MAX_LINE_BYTES + 2)];
-        let Some(len) = searched.windows(2).position(|pair| pair == b"\r\n") else {
+        let mut ends = searched.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at - 1);
+        let Some(len) = ends.find(|at| searched[*at] == b'\r') else {
             let is_too_long = searched.len() == MAX_LINE_BYTES + 2;
             return Err(if is_too_long { Stop::Violation("a line too long") } else { Stop::Incomplete });
         };

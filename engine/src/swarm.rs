@@ -6,6 +6,7 @@
 mod actor;
 mod authors;
 mod calling;
+mod gaps;
 mod hearing;
 mod members;
 mod voice;
@@ -122,8 +123,12 @@ struct Counters {
     panics: AtomicU64,
 }
 
+/// Stops at the largest number: how many events are missing is what their author says.
 fn count(counter: &AtomicU64, by: u64) {
-    counter.fetch_add(by, Ordering::Relaxed);
+    let before = counter.fetch_add(by, Ordering::Relaxed);
+    if before.checked_add(by).is_none() {
+        counter.store(u64::MAX, Ordering::Relaxed);
+    }
 }
 
 fn show(counter: &AtomicU64, now: usize) {

@@ -21,6 +21,7 @@ mod link;
 mod outflow;
 mod raw;
 mod screening;
+mod standstill;
 mod wait;
 
 use crate::model::{Error, ErrorKind};

@@ -1,13 +1,15 @@
 //! Topics of iroh-gossip at an endpoint, for swarms. Dials members itself and hands their connections to the library. Does not know events.
 //!
 //! Invariants: an endpoint has at most one library instance, and one member per topic; whoever the endpoint's lists keep out gets no
-//! connection, whoever dials; the protocol is accepted exactly while there is a member.
+//! connection, whoever dials; the protocol is accepted exactly while there is a member; connections that come in are bounded, and so is what
+//! waits in each.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use iroh::endpoint::{AfterHandshakeOutcome, BeforeConnectOutcome, Connection, EndpointHooks, Side, VarInt};
@@ -18,16 +20,19 @@ use iroh_gossip::proto::{PlumtreeConfig, TopicId as GossipTopic};
 use n0_future::Stream;
 use ring::digest::{SHA256, digest};
 use ring::signature::{ED25519, UnparsedPublicKey};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::debug;
 
 use super::access::{Access, DENIED};
 use super::connect::{DialConfig, IrohConnector, Speaks};
-use super::endpoint::{Door, IrohEndpoint, Registered, Stay};
+use super::endpoint::{Door, IrohEndpoint, Registered, STREAMS, Stay};
+use super::link;
+use super::standstill::Watched;
 use crate::link::overlay::{Ear, Joined, MemberId, Mouth, Overlay, Rumour, Signature, TopicId};
 use crate::link::{BoxFuture, ConnectError};
 use crate::mailbox::lock;
-use crate::model::{CloseCode, Error, ErrorKind};
+use crate::model::{CloseCode, CloseReason, Error, ErrorKind};
 use crate::trace;
 
 /// The protocol of swarms. An own name: in swarms of others, members that take only smaller messages would stand between ours.
@@ -55,6 +60,15 @@ const LINGER: Duration = Duration::from_secs(1);
 /// So long the word of its leaving may take, before an endpoint that waits for it closes. Source: none, a guess.
 const FAREWELL: Duration = Duration::from_millis(200);
 
+/// Connections that come in and live at once; one more is closed. Source: none, a guess: a member has five neighbours in each topic.
+const MAX_CONNECTIONS: usize = 256;
+
+/// Of them, connections with one member. Source: none, a guess: a member that starts anew leaves one behind until that times out.
+const MAX_CONNECTIONS_OF_ONE: usize = 8;
+
+/// So often all connections are looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The id of a topic that is named by a text: a hash of its UTF-8.
 #[must_use]
 pub fn topic_id(name: &str) -> TopicId {
@@ -68,6 +82,21 @@ pub fn topic_id(name: &str) -> TopicId {
 #[derive(Default)]
 pub(super) struct Swarms {
     state: Mutex<State>,
+    /// Messages that were said and heard.
+    passed: AtomicU64,
+}
+
+impl Swarms {
+    fn pass(&self) {
+        self.passed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Gives a protocol's place back where it is taken: nobody finds it neither free nor shared.
+    fn give_back(&self, registered: Arc<Registered>) {
+        let state = lock(&self.state);
+        drop(registered);
+        drop(state);
+    }
 }
 
 #[derive(Default)]
@@ -77,6 +106,7 @@ struct State {
     registered: Weak<Registered>,
     topics: HashSet<TopicId>,
     epoch: u64,
+    is_watched: bool,
 }
 
 /// One topic at an endpoint.
@@ -97,12 +127,16 @@ impl std::fmt::Debug for IrohGossip {
 struct Claim {
     endpoint: IrohEndpoint,
     topic: TopicId,
-    registered: Arc<Registered>,
+    registered: Option<Arc<Registered>>,
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        lock(&self.endpoint.swarms().state).topics.remove(&self.topic);
+        let swarms = self.endpoint.swarms();
+        lock(&swarms.state).topics.remove(&self.topic);
+        if let Some(registered) = self.registered.take() {
+            swarms.give_back(registered);
+        }
     }
 }
 
@@ -124,11 +158,10 @@ impl IrohGossip {
         let registered = match state.registered.upgrade() {
             Some(registered) => registered,
             None => {
+                let (at, places) = (endpoint.clone(), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
                 let door: Door = Arc::new(move |connection| {
-                    let gossip = gossip.clone();
-                    Box::pin(async move {
-                        let _ended = gossip.handle_connection(connection).await;
-                    })
+                    let (endpoint, gossip, places) = (at.clone(), gossip.clone(), Arc::clone(&places));
+                    Box::pin(async move { receive(&endpoint, &gossip, &places, connection).await })
                 });
                 Arc::new(endpoint.register(&[GOSSIP_ALPN.into()], &door)?)
             }
@@ -137,9 +170,70 @@ impl IrohGossip {
         state.topics.insert(topic);
         state.epoch = now_ms().max(state.epoch + 1);
         let epoch = state.epoch;
+        if !std::mem::replace(&mut state.is_watched, true) {
+            tokio::spawn(watch(endpoint.clone()));
+        }
         drop(state);
-        let claim = Arc::new(Claim { endpoint: endpoint.clone(), topic, registered });
+        let claim = Arc::new(Claim { endpoint: endpoint.clone(), topic, registered: Some(registered) });
         Ok(Self { endpoint, topic, epoch, claim })
+    }
+}
+
+/// Takes a connection that came in, as long as it lives.
+async fn receive(endpoint: &IrohEndpoint, gossip: &Gossip, places: &Semaphore, connection: Connection) {
+    let of_one = endpoint.live_with(&connection.remote_id()).iter().filter(|other| is_gossip(other)).count();
+    let Some(_place) = places.try_acquire().ok().filter(|_| of_one <= MAX_CONNECTIONS_OF_ONE) else {
+        return link::close(&connection, &CloseReason::new(CloseCode::TOO_SLOW, "too many connections"));
+    };
+    let topics = lock(&endpoint.swarms().state).topics.len();
+    bound_streams(&connection, topics);
+    let closed = connection.weak_handle().closed();
+    if gossip.handle_connection(connection).await.is_ok() {
+        closed.await;
+    }
+}
+
+fn is_gossip(connection: &Connection) -> bool {
+    connection.alpn() == GOSSIP_ALPN.as_bytes()
+}
+
+/// The library opens one stream for each topic, one way; one that ends may be open a moment longer. It keeps a whole message of the largest size for
+/// each as soon as four bytes of it have come.
+fn bound_streams(connection: &Connection, topics: usize) {
+    let streams = u32::try_from(2 * topics).map_or(u32::MAX, |more| more.saturating_add(STREAMS));
+    connection.set_max_concurrent_uni_streams(VarInt::from_u32(streams));
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(0));
+}
+
+/// Looks after the connections of swarms while there is a member: as many streams as there are topics for, and none that holds up the others.
+async fn watch(endpoint: IrohEndpoint) {
+    let mut watched: HashMap<usize, Watched> = HashMap::new();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(WATCH_INTERVAL) => {}
+            () = endpoint.closed() => return,
+        }
+        let swarms = endpoint.swarms();
+        let topics = {
+            let mut state = lock(&swarms.state);
+            state.is_watched = !state.topics.is_empty();
+            if !state.is_watched {
+                return;
+            }
+            state.topics.len()
+        };
+        let (now, passed) = (Instant::now(), swarms.passed.load(Ordering::Relaxed));
+        let live: Vec<Connection> = endpoint.live().into_iter().filter(is_gossip).collect();
+        watched.retain(|id, _| live.iter().any(|connection| connection.stable_id() == *id));
+        for connection in live {
+            bound_streams(&connection, topics);
+            let counts = connection.stats().into();
+            let watched = watched.entry(connection.stable_id()).or_insert_with(|| Watched::new(now, counts, passed));
+            if watched.stands_still(now, counts, passed) {
+                debug!(target: trace::IROH, id = %connection.remote_id().fmt_short(), "a neighbour stands still");
+                link::close(&connection, &CloseReason::new(CloseCode::TOO_SLOW, "you hold up the swarm"));
+            }
+        }
     }
 }
 
@@ -185,9 +279,12 @@ impl Overlay for IrohGossip {
             let joined = gossip.subscribe_with_opts(GossipTopic::from_bytes(topic), options).await;
             let (sender, receiver) = joined.map_err(|_| closed())?.split();
             debug!(target: trace::IROH, "joined a gossip topic");
-            let leaving = Leaving { held: Some((endpoint.stay(), Arc::clone(&claim.registered), sender.clone())) };
+            let registered = claim.registered.clone().ok_or_else(closed)?;
+            let leaving =
+                Leaving { held: Some((endpoint.stay(), registered, sender.clone())), endpoint: endpoint.clone() };
+            let ear = GossipEar { receiver, endpoint: endpoint.clone() };
             let mouth = GossipMouth { endpoint, gossip, sender, _claim: claim, _leaving: leaving };
-            Ok((Box::new(GossipEar(receiver)) as Box<dyn Ear>, Box::new(mouth) as Box<dyn Mouth>))
+            Ok((Box::new(ear) as Box<dyn Ear>, Box::new(mouth) as Box<dyn Mouth>))
         })
     }
 
@@ -197,14 +294,18 @@ impl Overlay for IrohGossip {
     }
 }
 
-struct GossipEar(GossipReceiver);
+struct GossipEar {
+    receiver: GossipReceiver,
+    endpoint: IrohEndpoint,
+}
 
 impl Ear for GossipEar {
     fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<Option<Rumour>> {
-        Pin::new(&mut self.0).poll_next(cx).map(|event| match event {
+        Pin::new(&mut self.receiver).poll_next(cx).map(|event| match event {
             Some(Ok(Event::NeighborUp(id))) => Some(Rumour::Up(*id.as_bytes())),
             Some(Ok(Event::NeighborDown(id))) => Some(Rumour::Down(*id.as_bytes())),
             Some(Ok(Event::Received(message))) => {
+                self.endpoint.swarms().pass();
                 Some(Rumour::Said { bytes: message.content, by: *message.delivered_from.as_bytes() })
             }
             Some(Ok(Event::Lagged)) => Some(Rumour::Lagged),
@@ -224,6 +325,7 @@ struct GossipMouth {
 impl Mouth for GossipMouth {
     fn say(&self, message: Bytes) -> BoxFuture<bool> {
         let sender = self.sender.clone();
+        self.endpoint.swarms().pass();
         Box::pin(async move { sender.broadcast(message).await.is_ok() })
     }
 
@@ -255,6 +357,7 @@ impl Mouth for GossipMouth {
 
 /// What a member holds of its endpoint for a moment longer than itself.
 struct Leaving {
+    endpoint: IrohEndpoint,
     held: Option<(Stay, Arc<Registered>, GossipSender)>,
 }
 
@@ -263,12 +366,14 @@ impl Drop for Leaving {
         let Some((stay, registered, sender)) = self.held.take() else {
             return;
         };
+        let endpoint = self.endpoint.clone();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 tokio::time::sleep(LINGER).await;
                 drop(sender);
                 tokio::time::sleep(FAREWELL).await;
-                drop((stay, registered));
+                endpoint.swarms().give_back(registered);
+                drop(stay);
             });
         }
     }

@@ -1,0 +1,134 @@
+//! Whether the neighbour at the other end of a connection stands still while messages wait for it. The library has one task for all
+//! neighbours, which waits for each: one that stands still holds up the others. Does not close anything and does not read the clock.
+//!
+//! Invariant: a connection through which nothing has to go, or whose other end takes what comes, never stands still.
+
+use std::time::{Duration, Instant};
+
+use iroh::endpoint::ConnectionStats;
+
+/// So long a neighbour may hold up the others. Source: none, a guess; longer than most lines fail for a moment.
+pub(super) const STANDSTILL: Duration = Duration::from_secs(5);
+
+/// So many messages must have passed through the endpoint meanwhile. Source: as many as the library lets wait for one neighbour.
+pub(super) const HELD_UP: u64 = 64;
+
+/// Bytes that may be under way before the other end makes room for more. Source: half of what members of this version take of one stream.
+const UNREAD: u64 = 128 << 10;
+
+/// What a connection has counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    /// Datagrams that were sent, and that came.
+    sent: u64,
+    heard: u64,
+    /// Bytes that were sent.
+    bytes: u64,
+    /// Pieces of streams that were sent.
+    pieces: u64,
+    /// How often the other end made room for more.
+    credits: u64,
+}
+
+impl From<ConnectionStats> for Counts {
+    fn from(stats: ConnectionStats) -> Self {
+        Self {
+            sent: stats.udp_tx.datagrams,
+            heard: stats.udp_rx.datagrams,
+            bytes: stats.udp_tx.bytes,
+            pieces: stats.frame_tx.stream,
+            credits: stats.frame_rx.max_data + stats.frame_rx.max_stream_data,
+        }
+    }
+}
+
+/// What is remembered of a connection from one look to the next.
+pub(super) struct Watched {
+    last: Counts,
+    /// Since when an answer is due to what was sent, and how many messages had passed by then.
+    asked: Option<(Instant, u64)>,
+    /// When a piece of a stream was sent last, and how many messages had passed by then.
+    moved: (Instant, u64),
+    /// Bytes that had been sent when the other end made room last.
+    bytes_at_credit: u64,
+}
+
+impl Watched {
+    pub(super) fn new(now: Instant, counts: Counts, passed: u64) -> Self {
+        Self { last: counts, asked: None, moved: (now, passed), bytes_at_credit: counts.bytes }
+    }
+
+    /// True when it has stood still for too long. `passed` is how many messages went through the endpoint so far.
+    pub(super) fn stands_still(&mut self, now: Instant, counts: Counts, passed: u64) -> bool {
+        let last = std::mem::replace(&mut self.last, counts);
+        if counts.heard > last.heard {
+            self.asked = None;
+        } else if counts.sent > last.sent {
+            self.asked.get_or_insert((now, passed));
+        }
+        if counts.credits > last.credits {
+            self.bytes_at_credit = counts.bytes;
+        }
+        if counts.pieces > last.pieces {
+            self.moved = (now, passed);
+        }
+        let is_long = |(since, passed_then): (Instant, u64)| {
+            now.duration_since(since) >= STANDSTILL && passed - passed_then >= HELD_UP
+        };
+        let is_dead = self.asked.is_some_and(is_long);
+        let is_unread = counts.bytes - self.bytes_at_credit >= UNREAD && is_long(self.moved);
+        is_dead || is_unread
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks once a second at a connection that changes by so much each time; says when it stood still.
+    fn stands_still(changes: impl Fn(u64) -> Counts, messages: u64) -> Option<u64> {
+        let start = Instant::now();
+        let mut counts = Counts::default();
+        let mut watched = Watched::new(start, counts, 0);
+        (1..60).find(|second| {
+            let Counts { sent, heard, bytes, pieces, credits } = changes(*second);
+            counts.sent += sent;
+            counts.heard += heard;
+            counts.bytes += bytes;
+            counts.pieces += pieces;
+            counts.credits += credits;
+            watched.stands_still(start + Duration::from_secs(*second), counts, messages * second)
+        })
+    }
+
+    #[test]
+    fn a_neighbour_that_answers_nothing_stands_still_when_messages_wait_for_it() {
+        let silent = |_| Counts { sent: 3, bytes: 100, ..Counts::default() };
+        assert_eq!(stands_still(silent, 100), Some(6));
+        assert_eq!(stands_still(silent, 1), None);
+    }
+
+    #[test]
+    fn a_neighbour_that_answers_and_reads_nothing_stands_still() {
+        let stuffed = |second| match second {
+            1..=3 => Counts { sent: 100, heard: 100, bytes: 100_000, pieces: 100, credits: 0 },
+            _ => Counts { sent: 1, heard: 1, bytes: 50, ..Counts::default() },
+        };
+        assert_eq!(stands_still(stuffed, 100), Some(8));
+        assert_eq!(stands_still(stuffed, 1), None);
+    }
+
+    #[test]
+    fn a_neighbour_that_reads_or_has_nothing_to_read_does_not_stand_still() {
+        let busy = |_| Counts { sent: 100, heard: 50, bytes: 100_000, pieces: 100, credits: 3 };
+        assert_eq!(stands_still(busy, 1000), None);
+        // Of another topic: a sign of life now and then, which is answered.
+        let idle = |second| Counts {
+            sent: (second % 5 == 0).into(),
+            heard: (second % 5 == 1).into(),
+            bytes: (second % 5 == 0).into(),
+            ..Counts::default()
+        };
+        assert_eq!(stands_still(idle, 1000), None);
+    }
+}

@@ -191,11 +191,10 @@ async fn two_halves_of_four_that_were_divided_hear_each_other_again_and_of_the_g
             let half = if index < 4 { &ids[..4] } else { &ids[4..] };
             node.endpoint.set_access(Some(half.to_vec()), Vec::new());
         }
+        // Each half takes the other for gone, and has found itself.
         for node in &nodes {
-            node.until("it has a neighbour", |stats| stats.neighbours > 0).await;
+            node.until("the other half is missing", |stats| stats.neighbours > 0 && stats.missing >= 4).await;
         }
-        // Longer than silence: each half takes the other for gone, and has found itself.
-        tokio::time::sleep(Duration::from_secs(4)).await;
         for (author, node) in nodes.iter().enumerate() {
             node.publish(&format!("[{author},1]"));
         }

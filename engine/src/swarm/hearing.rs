@@ -127,6 +127,7 @@ impl SwarmActor {
         self.come_out(out, now);
         let counters = &self.shared.counters;
         show(&counters.authors, self.authors.len());
+        show(&counters.missing, self.members.missing(now));
         show(&counters.held_bytes, self.authors.held_bytes());
         counters.forgotten.store(self.authors.forgotten(), Ordering::Relaxed);
     }

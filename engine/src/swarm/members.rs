@@ -63,6 +63,12 @@ impl Members {
         }
     }
 
+    /// Those that fell silent.
+    pub(super) fn missing(&self, now: Instant) -> usize {
+        let is_silent = |member: &Member| member.heard.is_none_or(|heard| now.duration_since(heard) >= self.silence);
+        self.met.iter().filter(|(id, member)| !self.neighbours.contains(*id) && is_silent(member)).count()
+    }
+
     /// Who should be called: without neighbours everybody, the bootstrap first; else who is missing.
     pub(super) fn wanted(&mut self, now: Instant) -> Vec<MemberId> {
         let (neighbours, silence) = (&self.neighbours, self.silence);
@@ -122,9 +128,9 @@ mod tests {
         members.up(A, now);
         members.up(B, now);
         members.down(&B);
-        assert_eq!(members.wanted(now), [C]);
+        assert_eq!((members.wanted(now), members.missing(now)), (vec![C], 1));
         members.heard(&C, now);
-        assert_eq!(members.wanted(now), [[0; 32]; 0]);
+        assert_eq!((members.wanted(now), members.missing(now)), (vec![], 0));
         assert_eq!(members.wanted(now + SILENCE), [B, C]);
         members.heard(&B, now + SILENCE);
         assert_eq!(members.wanted(now + SILENCE), [C]);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rand::RngExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info};
@@ -24,8 +25,10 @@ use crate::wire::frame::Item;
 
 /// What Sentinels publish when another server is the master.
 const CHANNEL: &str = "+switch-master";
-/// Before the next Sentinel is asked to tell, when one does not any more. Source: none, a guess.
+/// Before the next Sentinel is asked to tell, when one does not any more; it doubles, five times at most, and has jitter. Source: none, a guess.
 const PAUSE: Duration = Duration::from_secs(1);
+/// One that has told for so long was no failure.
+const STABLE: Duration = Duration::from_secs(60);
 /// Bytes of one message of a Sentinel. Source: none, a guess: it has a name and two addresses.
 const MAX_MESSAGE_BYTES: usize = 4096;
 
@@ -72,8 +75,9 @@ impl LinkRead for Follower {
 impl Following {
     /// Resolves when another is the master.
     async fn changed(self) -> Master {
-        let mut said = HashMap::from([(self.sentinel, self.master.clone())]);
+        let (mut said, mut failures) = (HashMap::from([(self.sentinel, self.master.clone())]), 0);
         for at in (self.sentinel..).map(|at| at % self.urls.len()) {
+            let began = Instant::now();
             match self.hear(at, &mut said).await {
                 Ok(master) => {
                     info!(target: trace::REDIS, service = self.service, "another master");
@@ -81,7 +85,8 @@ impl Following {
                 }
                 Err(error) => debug!(target: trace::REDIS, %error, "a Sentinel does not tell of masters"),
             }
-            sleep(PAUSE).await;
+            failures = if began.elapsed() >= STABLE { 0 } else { failures + 1 };
+            sleep(pause_after(failures)).await;
         }
         self.master
     }
@@ -138,6 +143,10 @@ impl Following {
             }
         }
     }
+}
+
+fn pause_after(failures: u32) -> Duration {
+    (PAUSE * 2_u32.pow(failures.min(5))).mul_f64(rand::rng().random_range(0.5..=1.0))
 }
 
 /// The new master in `name old-host old-port new-host new-port`, if it is of this name.

@@ -18,6 +18,7 @@ mod inflow;
 mod key_file;
 mod ledger;
 mod link;
+mod neighbours;
 mod outflow;
 mod raw;
 mod screening;

@@ -4,12 +4,12 @@
 //! connection, whoever dials; the protocol is accepted exactly while there is a member; connections that come in are bounded, and so is what
 //! waits in each.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use iroh::endpoint::{AfterHandshakeOutcome, BeforeConnectOutcome, Connection, EndpointHooks, Side, VarInt};
@@ -26,13 +26,12 @@ use tracing::debug;
 
 use super::access::{Access, DENIED};
 use super::connect::{DialConfig, IrohConnector, Speaks};
-use super::endpoint::{Door, IrohEndpoint, Registered, STREAMS, Stay};
-use super::link;
-use super::standstill::Watched;
+use super::endpoint::{Door, IrohEndpoint, Registered, Stay};
+use super::neighbours::{MAX_CONNECTIONS, receive, watch};
 use crate::link::overlay::{Ear, Joined, MemberId, Mouth, Overlay, Rumour, Signature, TopicId};
 use crate::link::{BoxFuture, ConnectError};
 use crate::mailbox::lock;
-use crate::model::{CloseCode, CloseReason, Error, ErrorKind};
+use crate::model::{CloseCode, Error, ErrorKind};
 use crate::trace;
 
 /// The protocol of swarms. An own name: in swarms of others, members that take only smaller messages would stand between ours.
@@ -60,15 +59,6 @@ const LINGER: Duration = Duration::from_secs(1);
 /// So long the word of its leaving may take, before an endpoint that waits for it closes. Source: none, a guess.
 const FAREWELL: Duration = Duration::from_millis(200);
 
-/// Connections that come in and live at once; one more is closed. Source: none, a guess: a member has five neighbours in each topic.
-const MAX_CONNECTIONS: usize = 256;
-
-/// Of them, connections with one member. Source: none, a guess: a member that starts anew leaves one behind until that times out.
-const MAX_CONNECTIONS_OF_ONE: usize = 8;
-
-/// So often all connections are looked at.
-const WATCH_INTERVAL: Duration = Duration::from_secs(1);
-
 /// The id of a topic that is named by a text: a hash of its UTF-8.
 #[must_use]
 pub fn topic_id(name: &str) -> TopicId {
@@ -89,6 +79,21 @@ pub(super) struct Swarms {
 impl Swarms {
     fn pass(&self) {
         self.passed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn passed(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn topics(&self) -> usize {
+        lock(&self.state).topics.len()
+    }
+
+    /// As [`Self::topics`], for whoever looks after connections; nothing, and nobody looks any more, when there are none.
+    pub(super) fn watched_topics(&self) -> Option<usize> {
+        let mut state = lock(&self.state);
+        state.is_watched = !state.topics.is_empty();
+        state.is_watched.then_some(state.topics.len())
     }
 
     /// Gives a protocol's place back where it is taken: nobody finds it neither free nor shared.
@@ -176,64 +181,6 @@ impl IrohGossip {
         drop(state);
         let claim = Arc::new(Claim { endpoint: endpoint.clone(), topic, registered: Some(registered) });
         Ok(Self { endpoint, topic, epoch, claim })
-    }
-}
-
-/// Takes a connection that came in, as long as it lives.
-async fn receive(endpoint: &IrohEndpoint, gossip: &Gossip, places: &Semaphore, connection: Connection) {
-    let of_one = endpoint.live_with(&connection.remote_id()).iter().filter(|other| is_gossip(other)).count();
-    let Some(_place) = places.try_acquire().ok().filter(|_| of_one <= MAX_CONNECTIONS_OF_ONE) else {
-        return link::close(&connection, &CloseReason::new(CloseCode::TOO_SLOW, "too many connections"));
-    };
-    let topics = lock(&endpoint.swarms().state).topics.len();
-    bound_streams(&connection, topics);
-    let closed = connection.weak_handle().closed();
-    if gossip.handle_connection(connection).await.is_ok() {
-        closed.await;
-    }
-}
-
-fn is_gossip(connection: &Connection) -> bool {
-    connection.alpn() == GOSSIP_ALPN.as_bytes()
-}
-
-/// The library opens one stream for each topic, one way; one that ends may be open a moment longer. It keeps a whole message of the largest size for
-/// each as soon as four bytes of it have come.
-fn bound_streams(connection: &Connection, topics: usize) {
-    let streams = u32::try_from(2 * topics).map_or(u32::MAX, |more| more.saturating_add(STREAMS));
-    connection.set_max_concurrent_uni_streams(VarInt::from_u32(streams));
-    connection.set_max_concurrent_bi_streams(VarInt::from_u32(0));
-}
-
-/// Looks after the connections of swarms while there is a member: as many streams as there are topics for, and none that holds up the others.
-async fn watch(endpoint: IrohEndpoint) {
-    let mut watched: HashMap<usize, Watched> = HashMap::new();
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(WATCH_INTERVAL) => {}
-            () = endpoint.closed() => return,
-        }
-        let swarms = endpoint.swarms();
-        let topics = {
-            let mut state = lock(&swarms.state);
-            state.is_watched = !state.topics.is_empty();
-            if !state.is_watched {
-                return;
-            }
-            state.topics.len()
-        };
-        let (now, passed) = (Instant::now(), swarms.passed.load(Ordering::Relaxed));
-        let live: Vec<Connection> = endpoint.live().into_iter().filter(is_gossip).collect();
-        watched.retain(|id, _| live.iter().any(|connection| connection.stable_id() == *id));
-        for connection in live {
-            bound_streams(&connection, topics);
-            let counts = connection.stats().into();
-            let watched = watched.entry(connection.stable_id()).or_insert_with(|| Watched::new(now, counts, passed));
-            if watched.stands_still(now, counts, passed) {
-                debug!(target: trace::IROH, id = %connection.remote_id().fmt_short(), "a neighbour stands still");
-                link::close(&connection, &CloseReason::new(CloseCode::TOO_SLOW, "you hold up the swarm"));
-            }
-        }
     }
 }
 

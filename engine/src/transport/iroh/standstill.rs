@@ -10,8 +10,9 @@ use iroh::endpoint::ConnectionStats;
 /// So long a neighbour may hold up the others. Source: none, a guess; longer than most lines fail for a moment.
 pub(super) const STANDSTILL: Duration = Duration::from_secs(5);
 
-/// So many messages must have passed through the endpoint meanwhile. Source: as many as the library lets wait for one neighbour.
-pub(super) const HELD_UP: u64 = 64;
+/// So many messages must have passed through the endpoint since its last sign of life. Source: a guess: the library waits for a neighbour for which
+/// 64 messages wait, its own among them.
+pub(super) const HELD_UP: u64 = 16;
 
 /// Bytes that may be under way before the other end makes room for more. Source: half of what members of this version take of one stream.
 const UNREAD: u64 = 128 << 10;
@@ -45,8 +46,10 @@ impl From<ConnectionStats> for Counts {
 /// What is remembered of a connection from one look to the next.
 pub(super) struct Watched {
     last: Counts,
-    /// Since when an answer is due to what was sent, and how many messages had passed by then.
-    asked: Option<(Instant, u64)>,
+    /// How many messages had passed when something came last.
+    passed_then: u64,
+    /// Since when an answer is due to what was sent.
+    asked: Option<Instant>,
     /// When a piece of a stream was sent last, and how many messages had passed by then.
     moved: (Instant, u64),
     /// Bytes that had been sent when the other end made room last.
@@ -55,16 +58,16 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn new(now: Instant, counts: Counts, passed: u64) -> Self {
-        Self { last: counts, asked: None, moved: (now, passed), bytes_at_credit: counts.bytes }
+        Self { last: counts, passed_then: passed, asked: None, moved: (now, passed), bytes_at_credit: counts.bytes }
     }
 
     /// True when it has stood still for too long. `passed` is how many messages went through the endpoint so far.
     pub(super) fn stands_still(&mut self, now: Instant, counts: Counts, passed: u64) -> bool {
         let last = std::mem::replace(&mut self.last, counts);
         if counts.heard > last.heard {
-            self.asked = None;
+            (self.asked, self.passed_then) = (None, passed);
         } else if counts.sent > last.sent {
-            self.asked.get_or_insert((now, passed));
+            self.asked.get_or_insert(now);
         }
         if counts.credits > last.credits {
             self.bytes_at_credit = counts.bytes;
@@ -72,11 +75,11 @@ impl Watched {
         if counts.pieces > last.pieces {
             self.moved = (now, passed);
         }
-        let is_long = |(since, passed_then): (Instant, u64)| {
+        let is_long = |since: Instant, passed_then: u64| {
             now.duration_since(since) >= STANDSTILL && passed - passed_then >= HELD_UP
         };
-        let is_dead = self.asked.is_some_and(is_long);
-        let is_unread = counts.bytes - self.bytes_at_credit >= UNREAD && is_long(self.moved);
+        let is_dead = self.asked.is_some_and(|asked| is_long(asked, self.passed_then));
+        let is_unread = counts.bytes - self.bytes_at_credit >= UNREAD && is_long(self.moved.0, self.moved.1);
         is_dead || is_unread
     }
 }
@@ -85,8 +88,13 @@ impl Watched {
 mod tests {
     use super::*;
 
-    /// Looks once a second at a connection that changes by so much each time; says when it stood still.
+    /// As [`stands_still_among`], with so many messages in every second.
     fn stands_still(changes: impl Fn(u64) -> Counts, messages: u64) -> Option<u64> {
+        stands_still_among(changes, |second| messages * second)
+    }
+
+    /// Looks once a second at a connection that changes by so much each time; says when it stood still.
+    fn stands_still_among(changes: impl Fn(u64) -> Counts, passed: impl Fn(u64) -> u64) -> Option<u64> {
         let start = Instant::now();
         let mut counts = Counts::default();
         let mut watched = Watched::new(start, counts, 0);
@@ -97,7 +105,7 @@ mod tests {
             counts.bytes += bytes;
             counts.pieces += pieces;
             counts.credits += credits;
-            watched.stands_still(start + Duration::from_secs(*second), counts, messages * second)
+            watched.stands_still(start + Duration::from_secs(*second), counts, passed(*second))
         })
     }
 
@@ -106,6 +114,8 @@ mod tests {
         let silent = |_| Counts { sent: 3, bytes: 100, ..Counts::default() };
         assert_eq!(stands_still(silent, 100), Some(6));
         assert_eq!(stands_still(silent, 1), None);
+        // All that there was to say was said in the moment in which it stopped; nothing passes any more, because of it.
+        assert_eq!(stands_still_among(silent, |_| 100), Some(6));
     }
 
     #[test]

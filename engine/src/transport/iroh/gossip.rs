@@ -20,14 +20,13 @@ use iroh_gossip::proto::{PlumtreeConfig, TopicId as GossipTopic};
 use n0_future::Stream;
 use ring::digest::{SHA256, digest};
 use ring::signature::{ED25519, UnparsedPublicKey};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::debug;
 
 use super::access::{Access, DENIED};
 use super::connect::{DialConfig, IrohConnector, Speaks};
 use super::endpoint::{Door, IrohEndpoint, Registered, Stay};
-use super::neighbours::{MAX_CONNECTIONS, receive, watch};
+use super::neighbours::{receive, watch};
 use crate::link::overlay::{Ear, Joined, MemberId, Mouth, Overlay, Rumour, Signature, TopicId};
 use crate::link::{BoxFuture, ConnectError};
 use crate::mailbox::lock;
@@ -163,10 +162,10 @@ impl IrohGossip {
         let registered = match state.registered.upgrade() {
             Some(registered) => registered,
             None => {
-                let (at, places) = (endpoint.clone(), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
+                let at = endpoint.clone();
                 let door: Door = Arc::new(move |connection| {
-                    let (endpoint, gossip, places) = (at.clone(), gossip.clone(), Arc::clone(&places));
-                    Box::pin(async move { receive(&endpoint, &gossip, &places, connection).await })
+                    let (endpoint, gossip) = (at.clone(), gossip.clone());
+                    Box::pin(async move { receive(&endpoint, &gossip, connection).await })
                 });
                 Arc::new(endpoint.register(&[GOSSIP_ALPN.into()], &door)?)
             }
@@ -286,7 +285,7 @@ impl Mouth for GossipMouth {
             let id = EndpointId::from_bytes(&member).map_err(invalid)?;
             let alpn = GOSSIP_ALPN.to_owned();
             let dial = DialConfig { hub: id, alpn, speaks: Speaks::Plain, max_message: MAX_MESSAGE };
-            let connector = IrohConnector::new(endpoint, dial);
+            let connector = IrohConnector::new(endpoint, dial).called("the member");
             let connection = connector.connection().await?;
             let closed = connection.weak_handle().closed();
             let ended =

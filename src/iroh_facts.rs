@@ -97,6 +97,7 @@ pub struct EndpointStats {
     pub failed: f64,
     pub refused: f64,
     pub crowded_out: f64,
+    pub retried: f64,
 }
 
 impl From<EndpointFacts> for EndpointStats {
@@ -109,6 +110,7 @@ impl From<EndpointFacts> for EndpointStats {
             failed: facts.failed as f64,
             refused: facts.refused as f64,
             crowded_out: facts.crowded_out as f64,
+            retried: facts.retried as f64,
         }
     }
 }

@@ -115,6 +115,7 @@ impl NativeSwarm {
             ("forgotten", stats.forgotten as f64),
             ("topics", stats.topics as f64),
             ("neighbours", stats.neighbours as f64),
+            ("missing", stats.missing as f64),
             ("authors", stats.authors as f64),
             ("waiting", stats.waiting as f64),
             ("heldBytes", stats.held_bytes as f64),

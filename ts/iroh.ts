@@ -109,6 +109,8 @@ export interface EndpointStats {
   readonly failed: number;
   /** Handshakes that were refused because 1024 were under way. */
   readonly crowdedOut: number;
+  /** First packets that were answered with the demand to prove their address, because 256 handshakes or more were under way. */
+  readonly retried: number;
 }
 
 /** Who may have connections with an endpoint. */

@@ -416,6 +416,7 @@ interface NativeEndpointStats {
   readonly refused: number;
   readonly failed: number;
   readonly crowdedOut: number;
+  readonly retried: number;
 }
 
 interface NativeConnectionStats {

@@ -184,6 +184,7 @@ test('an endpoint counts its connections, whom its lists refuse, and handshakes 
     refused: 0,
     failed: 0,
     crowdedOut: 0,
+    retried: 0,
   });
   near.close();
   await eventually(() => client.stats().connections === 0 && server.stats().connections === 0, 'both have let it go');

@@ -98,8 +98,8 @@ test('a partition of four and four heals by itself, and all are told of the gap'
   const halfOf = (index) => (index < 4 ? [0, 1, 2, 3] : [4, 5, 6, 7]);
   for (const [index, { endpoint }] of members.entries())
     endpoint.setAccess({ allow: halfOf(index).map((other) => ids[other]) });
-  // Longer than silence.
-  await new Promise((resolve) => setTimeout(resolve, 4000));
+  for (const { target } of members)
+    await until(() => target.stats().neighbours > 0 && target.stats().missing >= 4, 'the other half is missing');
   for (const [author, { target }] of members.entries()) say(target, author);
   for (const [index, payloads] of heard.entries()) {
     await until(() => payloads.length >= 3, `member ${index} hears its half`);

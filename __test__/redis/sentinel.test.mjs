@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import { createRedisEventTarget } from '../../dist/event-target-redis.js';
 import { eventually, listenTo, next, within } from '../websocket/facts.mjs';
 import { publish, quick, watch } from './facts.mjs';
-import { startFake, usual } from './fake.mjs';
+import { message, startFake, usual } from './fake.mjs';
 import { startRedis, startSentinel, withoutRedis } from './server.mjs';
 import { PATIENCE_MS, startSentinelSet } from './sets.mjs';
 import { Traffic } from './traffic.mjs';
@@ -83,6 +83,64 @@ describe('a failover', options, () => {
     await heard.has(({ payload }) => payload === 'after', 'what follows', PATIENCE_MS);
     assert.deepEqual([await subscribersAt(set.servers[0]), await subscribersAt(set.servers[1])], [0, 1]);
     assert.equal(listener.all('gap').length, 1);
+  });
+});
+
+/** Answers as a Sentinel that names one master, and another when it is told to; `others` are messages that come before. */
+async function startSwitchingSentinel(t, first) {
+  let master = first;
+  const watching = new Set();
+  const fake = await startFake(t, (words, socket) => {
+    if (words[0] === 'SENTINEL') return `*2\r\n$9\r\n127.0.0.1\r\n$${String(master.port).length}\r\n${master.port}\r\n`;
+    if (words[0] === 'SUBSCRIBE') {
+      watching.add(socket);
+      socket.on('close', () => watching.delete(socket));
+    }
+    return usual(words);
+  });
+  const say = (text) => {
+    for (const socket of watching) socket.write(message('+switch-master', text));
+  };
+  const switchTo = (next) => {
+    const from = master.port;
+    master = next;
+    return `events 127.0.0.1 ${from} 127.0.0.1 ${next.port}`;
+  };
+  return { url: fake.url, watching, say, switchTo };
+}
+
+describe('a master that stays reachable when another becomes it', options, () => {
+  const follows = async (t, change) => {
+    const [old, anew] = await Promise.all([startRedis(t), startRedis(t)]);
+    const sentinel = await startSwitchingSentinel(t, old);
+    const { target, all } = makeTarget(t, { sentinels: [sentinel.url], serviceName: 'events' });
+    const heard = listenTo(target, 'a:1');
+    await target.ready('a:1');
+    await eventually(() => sentinel.watching.size > 0, 'it listens to the Sentinel');
+    await change(sentinel, old, anew);
+    await eventually(async () => (await subscribersAt(anew)) === 1, 'it listens at the new master', PATIENCE_MS);
+    assert.equal(await subscribersAt(old), 0);
+    await target.ready('a:1');
+    await anew.command('PUBLISH', 'a:1', '{"type":"a","id":"1","payload":"after"}');
+    await heard.has(({ payload }) => payload === 'after', 'what follows');
+    const gaps = all('gap');
+    assert.deepEqual([gaps.length, gaps[0]?.cause, gaps[0]?.topics], [1, 'connection-lost', ['a:1']]);
+  };
+
+  test('it is left as soon as a Sentinel says so, and not for what is said of others', async (t) => {
+    await follows(t, async (sentinel, old, anew) => {
+      sentinel.say(`other 127.0.0.1 ${old.port} 127.0.0.1 ${anew.port}`);
+      sentinel.say(`events 127.0.0.1 ${anew.port} 127.0.0.1 ${old.port}`);
+      sentinel.say('events');
+      sentinel.say(sentinel.switchTo(anew));
+    });
+  });
+
+  test('it is left when the Sentinel was gone while that happened', async (t) => {
+    await follows(t, async (sentinel, _old, anew) => {
+      sentinel.switchTo(anew);
+      for (const socket of sentinel.watching) socket.destroy();
+    });
   });
 });
 

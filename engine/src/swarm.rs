@@ -6,6 +6,7 @@
 mod actor;
 mod authors;
 mod calling;
+mod gaps;
 mod hearing;
 mod members;
 mod voice;
@@ -91,9 +92,10 @@ pub struct SwarmStats {
     pub connects: u64,
     /// Authors that were forgotten for new ones.
     pub forgotten: u64,
-    /// Now: topics, neighbours, authors, events that wait for the application, bytes that wait for what is missing before them.
+    /// Now: topics, neighbours, members of whom nothing was heard for so long that they are called, authors, events that wait for the application, bytes that wait for what is missing before them.
     pub topics: u64,
     pub neighbours: u64,
+    pub missing: u64,
     pub authors: u64,
     pub waiting: u64,
     pub held_bytes: u64,
@@ -117,13 +119,18 @@ struct Counters {
     connects: AtomicU64,
     forgotten: AtomicU64,
     neighbours: AtomicU64,
+    missing: AtomicU64,
     authors: AtomicU64,
     held_bytes: AtomicU64,
     panics: AtomicU64,
 }
 
+/// Stops at the largest number: how many events are missing is what their author says.
 fn count(counter: &AtomicU64, by: u64) {
-    counter.fetch_add(by, Ordering::Relaxed);
+    let before = counter.fetch_add(by, Ordering::Relaxed);
+    if before.checked_add(by).is_none() {
+        counter.store(u64::MAX, Ordering::Relaxed);
+    }
 }
 
 fn show(counter: &AtomicU64, now: usize) {
@@ -308,6 +315,7 @@ impl Swarm {
             forgotten: read(&counters.forgotten),
             topics: inward.topics,
             neighbours: read(&counters.neighbours),
+            missing: read(&counters.missing),
             authors: read(&counters.authors),
             waiting: inward.waiting,
             held_bytes: read(&counters.held_bytes),

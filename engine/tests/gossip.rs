@@ -191,11 +191,10 @@ async fn two_halves_of_four_that_were_divided_hear_each_other_again_and_of_the_g
             let half = if index < 4 { &ids[..4] } else { &ids[4..] };
             node.endpoint.set_access(Some(half.to_vec()), Vec::new());
         }
+        // Each half takes the other for gone, and has found itself.
         for node in &nodes {
-            node.until("it has a neighbour", |stats| stats.neighbours > 0).await;
+            node.until("the other half is missing", |stats| stats.neighbours > 0 && stats.missing >= 4).await;
         }
-        // Longer than silence: each half takes the other for gone, and has found itself.
-        tokio::time::sleep(Duration::from_secs(4)).await;
         for (author, node) in nodes.iter().enumerate() {
             node.publish(&format!("[{author},1]"));
         }
@@ -295,17 +294,27 @@ struct Bare {
 
 impl Bare {
     async fn join(other: &Node) -> Self {
+        Self::join_at(other.endpoint.address(), other.endpoint.id(), None).await
+    }
+
+    async fn join_at(address: iroh::EndpointAddr, id: EndpointId, idle: Option<Duration>) -> Self {
         let builder = Endpoint::builder(presets::Minimal).relay_mode(RelayMode::Disabled);
-        let builder = builder.portmapper_config(PortmapperConfig::Disabled).clear_ip_transports();
+        let mut builder = builder.portmapper_config(PortmapperConfig::Disabled).clear_ip_transports();
+        if let Some(idle) = idle {
+            let idle = Some(idle.try_into().expect("it fits"));
+            let transport = iroh::endpoint::QuicTransportConfig::builder().max_idle_timeout(idle);
+            builder =
+                builder.transport_config(transport.default_path_max_idle_timeout(Duration::from_secs(3600)).build());
+        }
         let endpoint = builder.bind_addr("127.0.0.1:0").expect("an address").bind().await.expect("it binds");
         let known = iroh::address_lookup::MemoryLookup::new();
-        known.add_endpoint_info(other.endpoint.address());
+        known.add_endpoint_info(address);
         endpoint.address_lookup().expect("open").add(known);
         let key = endpoint.secret_key().clone();
         let gossip = Gossip::builder().alpn(GOSSIP_ALPN).max_message_size(70_000).spawn(endpoint.clone());
         let router = Router::builder(endpoint).accept(GOSSIP_ALPN, gossip.clone()).spawn();
         let topic = topic_id(TOPIC);
-        let joined = gossip.subscribe_and_join(TopicId::from_bytes(topic), vec![other.endpoint.id()]).await;
+        let joined = gossip.subscribe_and_join(TopicId::from_bytes(topic), vec![id]).await;
         let (sender, receiver) = joined.expect("it joins").split();
         Self { key, sender, _receiver: receiver, _router: router, topic, serial: AtomicU64::new(0) }
     }
@@ -527,6 +536,52 @@ async fn an_endpoint_has_one_member_of_a_topic_at_a_time_and_several_topics() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_endpoints_share_many_topics_over_few_connections() {
+    within(async {
+        const TOPICS: usize = 60;
+        let (first, second) = (loopback().await, loopback().await);
+        second.add_address(first.id(), first.sockets(), Vec::new());
+        let mut members = Vec::new();
+        for number in 0..TOPICS {
+            let topic = topic_id(&format!("topic {number}"));
+            let at = |endpoint: &IrohEndpoint, bootstrap: Vec<MemberId>| {
+                let heard = Recorder::new();
+                let overlay = IrohGossip::new(endpoint.clone(), topic).expect("the topic is free");
+                let delivery = Arc::clone(&heard) as Arc<dyn Delivery>;
+                let config = SwarmConfig { bootstrap, ..config(&[]) };
+                let swarm = Swarm::start(config, Arc::new(overlay), delivery, &Handle::current());
+                swarm.listen("a:b");
+                swarm.begin();
+                Node { endpoint: endpoint.clone(), swarm, heard }
+            };
+            let one = at(&first, Vec::new());
+            one.open().await;
+            let other = at(&second, vec![*first.id().as_bytes()]);
+            other.open().await;
+            members.push((one, other));
+        }
+        for (number, (one, other)) in members.iter().enumerate() {
+            other.publish(&number.to_string());
+            assert_eq!(one.heard.payloads_of(1).await, [number.to_string()]);
+        }
+        // All but a few are given up again, as long as something is said, and nothing is lost by that.
+        while first.facts().connections > 4 {
+            for (one, other) in &members {
+                one.publish("0");
+                other.publish("0");
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        for (one, other) in &members {
+            let sent = one.swarm.stats();
+            other.until("all has come", |stats| stats.received == sent.sent && sent.unrouted == 0).await;
+            assert_eq!((other.gaps(), one.gaps()), (vec![], vec![]));
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_that_flood_each_other_both_hear_everything_or_of_gaps() {
     within(async {
         const EVENTS: u64 = 20_000;
@@ -542,6 +597,180 @@ async fn two_that_flood_each_other_both_hear_everything_or_of_gaps() {
             assert_eq!(stats.missed == 0, stats.gaps == 0, "{stats:?}");
             assert!(stats.runs < EVENTS / 100, "events of one moment share a run: {stats:?}");
         }
+    })
+    .await;
+}
+
+/// A member whose process stands still: it is in a thread of its own, which blocks once it has joined.
+struct Standing {
+    go_on: std::sync::mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Standing {
+    async fn join(other: &Node) -> Self {
+        let ((joined, has_joined), (go_on, may_go_on)) = (tokio::sync::oneshot::channel(), std::sync::mpsc::channel());
+        let address = (other.endpoint.address(), other.endpoint.id());
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let _bare = Bare::join_at(address.0, address.1, Some(Duration::from_secs(3600))).await;
+                let _waits = joined.send(());
+                // Not a task of the runtime, and nothing else of it runs meanwhile.
+                let _gone = may_go_on.recv();
+            });
+        });
+        has_joined.await.expect("it joins");
+        Self { go_on, thread }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_neighbour_that_stands_still_is_cut_off_and_the_others_go_on() {
+    within(async {
+        let patient = || async {
+            let bind = vec!["127.0.0.1:0".parse().expect("an address")];
+            let config = EndpointConfig { bind, idle: Duration::from_secs(3600), ..EndpointConfig::default() };
+            IrohEndpoint::bind(config).await.expect("it binds")
+        };
+        let first = Node::at(patient().await, config(&[]));
+        let at = patient().await;
+        introduce(&at, &first);
+        let second = Node::at(at, config(&[&first]));
+        second.open().await;
+        second.knows(1).await;
+        let standing = Standing::join(&first).await;
+        first.until("both are neighbours", |stats| stats.neighbours == 2).await;
+        // More than fits between it and the others: without cutting it off, nothing goes through for an hour.
+        let payload = format!("\"{}\"", "x".repeat(30_000));
+        const EVENTS: usize = 200;
+        for _ in 0..EVENTS {
+            first.publish(&payload);
+        }
+        let stats = second.swarm.stats();
+        second.until("it hears or misses all", |stats| stats.received + stats.missed >= EVENTS as u64).await;
+        first.until("it is cut off", |stats| stats.neighbours == 1).await;
+        first.publish("\"on\"");
+        second
+            .heard
+            .until("what is said behind it", |log| {
+                log.iter()
+                    .any(|heard| matches!(heard, support::Heard::Event(event) if event.payload == "\"on\""))
+                    .then_some(())
+            })
+            .await;
+        assert!(stats.received < EVENTS as u64, "it did hold them up: {stats:?}");
+        drop(standing.go_on);
+        standing.thread.join().expect("no panic");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stranger_gets_a_bounded_number_of_connections_and_streams() {
+    within(async {
+        let node = Node::join(config(&[]), &[]).await;
+        node.open().await;
+        let builder = Endpoint::builder(presets::Minimal).relay_mode(RelayMode::Disabled);
+        let builder = builder.portmapper_config(PortmapperConfig::Disabled).clear_ip_transports();
+        let stranger = builder.bind_addr("127.0.0.1:0").expect("an address").bind().await.expect("it binds");
+        let mut connections = Vec::new();
+        for _ in 0..18 {
+            let connection = stranger.connect(node.endpoint.address(), GOSSIP_ALPN.as_bytes()).await.expect("a place");
+            connections.push(connection);
+        }
+        let mut streams = Vec::new();
+        let opened = tokio::time::timeout(Duration::from_millis(500), async {
+            loop {
+                let mut stream = connections[0].open_uni().await.expect("it lives");
+                // The length of the largest message, and no more.
+                stream.write_all(&[0, 1, 4, 0]).await.expect("it lives");
+                streams.push(stream);
+            }
+        });
+        opened.await.expect_err("there is no end to it");
+        assert!((1..=18).contains(&streams.len()), "{} streams", streams.len());
+        let one_more = stranger.connect(node.endpoint.address(), GOSSIP_ALPN.as_bytes()).await.expect("a handshake");
+        let closed = one_more.closed().await;
+        assert!(closed.to_string().contains("too many connections"), "{closed}");
+        // One goes, and there is a place again, once that was noticed.
+        connections.pop().expect("some").close(0u8.into(), b"");
+        loop {
+            let again = stranger.connect(node.endpoint.address(), GOSSIP_ALPN.as_bytes()).await.expect("a handshake");
+            if tokio::time::timeout(Duration::from_millis(200), again.closed()).await.is_err() {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+/// An overlay of a program whose clock has gone back.
+struct Early(IrohGossip);
+
+impl Overlay for Early {
+    fn me(&self) -> MemberId {
+        self.0.me()
+    }
+
+    fn topic(&self) -> alkpubsub_engine::link::overlay::TopicId {
+        self.0.topic()
+    }
+
+    fn epoch(&self) -> u64 {
+        1000
+    }
+
+    fn sign(&self, text: &[u8]) -> alkpubsub_engine::link::overlay::Signature {
+        self.0.sign(text)
+    }
+
+    fn is_signed_by(
+        &self,
+        author: &MemberId,
+        text: &[u8],
+        signature: &alkpubsub_engine::link::overlay::Signature,
+    ) -> bool {
+        self.0.is_signed_by(author, text, signature)
+    }
+
+    fn join(
+        &self,
+    ) -> alkpubsub_engine::link::BoxFuture<
+        Result<alkpubsub_engine::link::overlay::Joined, alkpubsub_engine::model::Error>,
+    > {
+        self.0.join()
+    }
+
+    fn ended(&self) -> alkpubsub_engine::link::BoxFuture<()> {
+        self.0.ended()
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_comes_back_with_an_earlier_clock_is_heard_again() {
+    within(async {
+        let first = Node::join(config(&[]), &[]).await;
+        let second = Node::join(config(&[&first]), &[&first]).await;
+        second.open().await;
+        second.publish("1");
+        assert_eq!(first.heard.payloads_of(1).await, ["1"]);
+        second.close().await;
+        // The same endpoint, so the same key.
+        let overlay = Early(IrohGossip::new(second.endpoint.clone(), topic_id(TOPIC)).expect("the topic is free"));
+        let heard = Recorder::new();
+        let delivery = Arc::clone(&heard) as Arc<dyn Delivery>;
+        let again = Swarm::start(config(&[&first]), Arc::new(overlay), delivery, &Handle::current());
+        again.begin();
+        heard.open(1).await;
+        // Until it was reminded, nobody hears it.
+        let mut number = 2;
+        while first.heard.payloads().len() < 2 {
+            again.publish_once("a", "b", &number.to_string());
+            number += 1;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(first.swarm.stats().seen > 0, "it was not heard at first");
     })
     .await;
 }

@@ -549,6 +549,64 @@ async fn a_peer_that_says_nothing_gets_what_is_sent_to_it_all_the_same() {
     .await;
 }
 
+/// Holds the hub's task up while it is told of an answer: the time of a first word passes in the middle of what it does.
+struct HoldsUp(Arc<Recorder>);
+
+impl HoldsUp {
+    const TOKEN: u32 = 77;
+    /// Longer than a first word is waited for.
+    const TIME: Duration = Duration::from_millis(300);
+}
+
+impl Delivery for HoldsUp {
+    fn event(&self, connection: u32, type_: &str, id: &str, payload: &str) {
+        Delivery::event(&*self.0, connection, type_, id, payload);
+    }
+
+    fn notice(&self, notice: Notice) {
+        if matches!(notice, Notice::Confirmed { token: Self::TOKEN, .. }) {
+            std::thread::sleep(Self::TIME);
+        }
+        Delivery::notice(&*self.0, notice);
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.is_full()
+    }
+
+    fn poll_room(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        self.0.poll_room(cx)
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_once_the_first_word_is_overdue_follows_what_has_waited_for_it() {
+    within(async {
+        let app = Recorder::new();
+        let delivery = Arc::new(HoldsUp(Arc::clone(&app)));
+        let config = HubConfig { admit_by_hand: true, ..HubConfig::default() };
+        let limits = config.limits.clone();
+        let hub = Hub::start(config, delivery, &Handle::current());
+        let (ours, theirs) = memory::pair(&limits);
+        assert!(hub.add(theirs));
+        let mut peer = BarePeer::Link(LinkPeer::new(ours));
+        let (key, _) = app.connection(1).await;
+        // One thread, and nothing is waited for: the hub does all of this in one go, and its task sleeps in the middle.
+        hub.publish_once("t", "1", "0", key);
+        hub.admit(key);
+        hub.publish_once("t", "1", "1", key);
+        hub.confirm(HoldsUp::TOKEN);
+        hub.publish_once("t", "1", "2", key);
+        assert_eq!(payloads(&peer.texts(3).await), ["0", "1", "2"]);
+        // It was taken for a peer that says nothing; its hello is answered all the same, and waits for nothing any more.
+        peer.send(HELLO).await;
+        assert_eq!(peer.text().await, HUB_HELLO);
+        hub.publish_once("t", "1", "3", key);
+        assert_eq!(payloads(&[peer.text().await]), ["3"]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_connection_refused_before_admit_reads_why() {
     within(async {

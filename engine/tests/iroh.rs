@@ -374,3 +374,47 @@ async fn a_native_peer_keeps_its_first_credit_when_the_others_have_all_the_rest_
     })
     .await;
 }
+
+/// Passes on what clients send, and nothing back: to whom it belongs that address did not ask for anything.
+async fn one_way(to: std::net::SocketAddr) -> std::net::SocketAddr {
+    let (inner, outer) = (
+        tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a socket"),
+        tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a socket"),
+    );
+    let address = outer.local_addr().expect("it is bound");
+    tokio::spawn(async move {
+        let mut packet = vec![0; 2048];
+        while let Ok((len, _)) = outer.recv_from(&mut packet).await {
+            let _lost = inner.send_to(&packet[..len], to).await;
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handshakes_that_nobody_answers_for_do_not_keep_others_out() {
+    within(async {
+        let hub = hub(false).await;
+        let (attacker, id) = (bare(&[]).await, hub.endpoint.id());
+        let mut dials = JoinSet::new();
+        let at = one_way(hub.endpoint.sockets()[0]).await;
+        for _ in 0..1100 {
+            let attacker = attacker.clone();
+            let address = EndpointAddr::from_parts(id, [iroh::TransportAddr::Ip(at)]);
+            dials.spawn(async move { attacker.connect(address, NATIVE.as_bytes()).await.is_ok() });
+        }
+        // Each of the others has sent its first packet once: they would hold all places.
+        while hub.endpoint.facts().retried < 1100 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let honest = bare(&[]).await;
+        let (_connection, mut send, _recv) = dial(&honest, &hub, NATIVE).await;
+        send.write_all(&frame(HELLO)).await.expect("it is in");
+        while hub.endpoint.facts().accepted == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(hub.endpoint.facts().crowded_out, 0);
+        dials.abort_all();
+    })
+    .await;
+}

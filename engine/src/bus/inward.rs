@@ -17,7 +17,7 @@ use super::BusStats;
 use crate::delivery::{Delivery, Direction, Failure, Gap, GapCause, Notice};
 use crate::link::medium::{Carried, Kept, Ledger, Member, Receipt};
 use crate::mailbox::lock;
-use crate::model::{CloseCode, CloseReason, ErrorKind, Prefix};
+use crate::model::{CloseCode, CloseReason, ErrorKind, Limits, Prefix};
 use crate::trace;
 
 /// Entries moved under one lock: publishers wait for it. Source: none, a guess: some 20 microseconds of small events.
@@ -29,8 +29,14 @@ const MAX_GAP_TOPICS: usize = 1024;
 enum Entry {
     Event(Arc<Kept>),
     Missed(Missed),
-    /// Of whoever owns this, in its place among the events. Few: owners tell seldom.
-    Notice(Notice),
+    /// Of whoever owns this, in its place among the events, and what it costs. Gaps are what others can cause: they count against the bound,
+    /// and one behind the other are one. Of the rest there are few: owners tell seldom, or were asked.
+    Notice(Notice, usize),
+}
+
+fn cost_of(gap: &Gap) -> usize {
+    gap.topics.iter().map(|topic| topic.len() + Limits::EVENT_OVERHEAD_BYTES).sum::<usize>()
+        + Limits::EVENT_OVERHEAD_BYTES
 }
 
 /// Of events whose publishers are elsewhere.
@@ -56,9 +62,17 @@ impl Missed {
         Self { from_ms: now_ms(), to_ms: 0, events: 0, topics: HashSet::new(), is_everything: false }
     }
 
+    /// A gap of another kind, for which there is no room of its own.
+    fn absorb(&mut self, gap: &Gap) {
+        self.from_ms = self.from_ms.min(gap.from_ms);
+        self.to_ms = now_ms();
+        self.events = self.events.saturating_add(gap.dropped);
+        (self.is_everything, self.topics) = (true, HashSet::new());
+    }
+
     fn add(&mut self, topic: &str) {
         self.to_ms = now_ms();
-        self.events += 1;
+        self.events = self.events.saturating_add(1);
         if self.is_everything || self.topics.contains(topic) {
             return;
         }
@@ -129,7 +143,7 @@ impl Inward {
         lock(&self.topics).iter().map(|topic| &**topic).for_each(act);
     }
 
-    /// Drops what waits and hears nothing more.
+    /// Drops what waits and hears nothing more. Notices are told all the same: somebody may wait for them.
     pub(crate) fn close(&self) {
         let mut queue = lock(&self.queue);
         queue.is_closed = true;
@@ -137,7 +151,13 @@ impl Inward {
         queue.bytes = 0;
         self.settle(&queue);
         drop(queue);
-        drop(entries);
+        for entry in entries {
+            match entry {
+                Entry::Event(_) => _ = self.counters.dropped.fetch_add(1, Ordering::Relaxed),
+                Entry::Missed(missed) => self.tell(missed),
+                Entry::Notice(notice, _) => self.delivery.notice(notice),
+            }
+        }
     }
 
     pub(crate) fn stats(&self) -> BusStats {
@@ -172,12 +192,16 @@ impl Inward {
     /// Tells the application something behind the events that came before.
     pub(crate) fn notice(&self, notice: Notice) {
         let mut queue = lock(&self.queue);
-        if queue.entries.is_empty() {
+        if queue.is_closed || queue.entries.is_empty() && !self.delivery.is_full() {
             drop(queue);
             return self.delivery.notice(notice);
         }
-        queue.entries.push_back(Entry::Notice(notice));
+        match notice {
+            Notice::Gap(gap) => queue.push_gap(gap, self.max_pending),
+            other => queue.entries.push_back(Entry::Notice(other, 0)),
+        }
         self.settle(&queue);
+        self.start_moving(queue);
     }
 
     fn enqueue(&self, event: &Carried<'_>) {
@@ -243,7 +267,7 @@ impl Inward {
             match entry {
                 Entry::Event(event) => self.deliver(event.type_(), event.id(), event.payload()),
                 Entry::Missed(missed) => self.tell(missed),
-                Entry::Notice(notice) => self.delivery.notice(notice),
+                Entry::Notice(notice, _) => self.delivery.notice(notice),
             }
         }
         queue.is_moving = !queue.entries.is_empty();
@@ -315,10 +339,40 @@ impl Queue {
         true
     }
 
+    /// Two gaps of one kind with nothing between them are one; one that finds no room is part of what was dropped here.
+    fn push_gap(&mut self, gap: Gap, bound: usize) {
+        let cost = cost_of(&gap);
+        match self.entries.back_mut() {
+            Some(Entry::Missed(missed)) => return missed.absorb(&gap),
+            Some(Entry::Notice(Notice::Gap(last), last_cost))
+                if (last.cause, last.direction) == (gap.cause, gap.direction) =>
+            {
+                self.bytes = self.bytes - *last_cost + cost;
+                *last_cost = cost;
+                *last = Gap {
+                    from_ms: last.from_ms.min(gap.from_ms),
+                    dropped: last.dropped.saturating_add(gap.dropped),
+                    ..gap
+                };
+                return;
+            }
+            _ => {}
+        }
+        if self.bytes > 0 && self.bytes + cost > bound {
+            let mut missed = Missed::begin();
+            missed.absorb(&gap);
+            return self.entries.push_back(Entry::Missed(missed));
+        }
+        self.bytes += cost;
+        self.entries.push_back(Entry::Notice(Notice::Gap(gap), cost));
+    }
+
     fn pop(&mut self) -> Option<Entry> {
         let entry = self.entries.pop_front()?;
-        if let Entry::Event(event) = &entry {
-            self.bytes -= event.cost();
+        match &entry {
+            Entry::Event(event) => self.bytes -= event.cost(),
+            Entry::Notice(_, cost) => self.bytes -= cost,
+            Entry::Missed(_) => {}
         }
         Some(entry)
     }
@@ -326,4 +380,101 @@ impl Queue {
 
 fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicBool;
+    use std::task::{Context, Poll};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Slow {
+        is_full: AtomicBool,
+        told: Mutex<Vec<String>>,
+    }
+
+    impl Delivery for Slow {
+        fn event(&self, _connection: u32, _type: &str, id: &str, _payload: &str) {
+            lock(&self.told).push(id.into());
+        }
+
+        fn notice(&self, notice: Notice) {
+            let told = match notice {
+                Notice::Gap(gap) => format!("{:?} {}", gap.cause, gap.dropped),
+                Notice::Flushed { token } => format!("flushed {token}"),
+                other => unreachable!("{other:?}"),
+            };
+            lock(&self.told).push(told);
+        }
+
+        fn is_full(&self) -> bool {
+            self.is_full.load(Ordering::Relaxed)
+        }
+
+        fn poll_room(&self, _cx: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+    }
+
+    fn full(bound: usize) -> (Arc<Inward>, Arc<Slow>) {
+        let slow = Arc::new(Slow { is_full: true.into(), ..Slow::default() });
+        let inward = Inward::new(Arc::clone(&slow) as Arc<dyn Delivery>, bound, Handle::current());
+        inward.listen("a:b");
+        (inward, slow)
+    }
+
+    fn gap(dropped: u64) -> Notice {
+        Notice::Gap(Gap {
+            cause: GapCause::Sequence,
+            direction: Direction::In,
+            from_ms: 1,
+            to_ms: 2,
+            topics: vec!["a:b".into()],
+            dropped,
+        })
+    }
+
+    fn told(inward: &Inward, slow: &Slow) -> Vec<String> {
+        slow.is_full.store(false, Ordering::Relaxed);
+        while inward.move_some() {}
+        std::mem::take(&mut lock(&slow.told))
+    }
+
+    #[tokio::test]
+    async fn a_storm_of_gaps_waits_as_one_with_their_number() {
+        let (inward, slow) = full(1 << 20);
+        inward.hear_from_afar("a", "b", "1");
+        (0..100_000).for_each(|_| inward.notice(gap(2)));
+        assert_eq!(inward.stats().waiting, 2);
+        assert_eq!(told(&inward, &slow), ["b", "Sequence 200000"]);
+        assert_eq!(lock(&inward.queue).bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn gaps_between_events_count_against_the_bound_and_what_finds_no_room_is_told_as_dropped() {
+        let (inward, slow) = full(1000);
+        for _ in 0..100_000 {
+            inward.hear_from_afar("a", "b", "1");
+            inward.notice(gap(2));
+        }
+        let waiting = inward.stats().waiting;
+        assert!(waiting < 20, "{waiting}");
+        let told = told(&inward, &slow);
+        let dropped: u64 =
+            told.iter().filter_map(|one| one.rsplit_once(' ')).filter_map(|(_, n)| n.parse::<u64>().ok()).sum();
+        let heard = told.iter().filter(|one| *one == "b").count() as u64;
+        assert_eq!(heard + dropped, 300_000, "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_an_answer_gets_it_when_all_else_is_dropped() {
+        let (inward, slow) = full(1 << 20);
+        inward.hear_from_afar("a", "b", "1");
+        inward.notice(Notice::Flushed { token: 7 });
+        inward.close();
+        assert_eq!((&lock(&slow.told)[..], inward.stats().dropped), (&["flushed 7".to_owned()][..], 1));
+    }
 }

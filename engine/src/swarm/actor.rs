@@ -4,21 +4,24 @@
 //! Invariants: the overlay is always read, whatever waits elsewhere; `Open` and `Reconnecting` alternate in sense, with a gap for each
 //! outage in which something can have been missed.
 
+use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 use tracing::{debug, info};
 
 use super::authors::Authors;
 use super::calling::{Called, Calling};
+use super::gaps::Gaps;
 use super::members::Members;
 use super::voice::{Utterance, Voice};
 use super::{Op, Shared, count, show};
-use crate::delivery::{Direction, Failure, Gap, GapCause, Notice};
+use crate::delivery::{Failure, GapCause, Notice};
 use crate::link::BoxFuture;
 use crate::link::overlay::{Ear, MemberId, Mouth, Overlay, Rumour};
 use crate::mailbox::Batch;
@@ -50,6 +53,7 @@ pub(super) fn failure_of(error: &Error) -> Failure {
 /// A run on its way into the overlay.
 struct Saying {
     taken: BoxFuture<bool>,
+    runs: u64,
     events: u64,
     cost: usize,
 }
@@ -72,11 +76,13 @@ pub(super) struct SwarmActor {
     pub(super) meter: ErrorMeter,
     pub(super) complaints: Pacer,
     pub(super) complaint: String,
-    pub(super) lags: Pacer,
+    pub(super) gaps: Gaps,
     /// When the last message came, and the one before a message was missed.
     pub(super) heard_ms: u64,
     pub(super) topic: String,
-    voice: Voice,
+    pub(super) reminders: VecDeque<Bytes>,
+    pub(super) recollected: Option<Instant>,
+    pub(super) voice: Voice,
     saying: Option<Saying>,
     confirmations: Vec<(Box<str>, u32)>,
     drains: Vec<u32>,
@@ -109,9 +115,11 @@ impl SwarmActor {
             meter: ErrorMeter::default(),
             complaints: Pacer::default(),
             complaint: String::new(),
-            lags: Pacer::default(),
+            gaps: Gaps::new(now),
             heard_ms: now_ms(),
             topic: String::new(),
+            reminders: VecDeque::new(),
+            recollected: None,
             voice: Voice::new(config.limits.heartbeat, now),
             saying: None,
             confirmations: Vec::new(),
@@ -134,16 +142,18 @@ impl SwarmActor {
 
     async fn live(&mut self) -> Over {
         while !self.has_begun {
-            if let Some(over) = self.over() {
+            if let Err(over) = self.attend(poll_fn(|_| Poll::<()>::Pending)).await {
                 return over;
             }
-            let shared = Arc::clone(&self.shared);
-            poll_fn(|cx| shared.mailbox.poll_some(cx)).await;
-            self.take_ops();
         }
-        let (mut ear, mouth) = match self.overlay.join().await {
-            Ok(joined) => joined,
-            Err(error) => return Over::failed(failure_of(&error)),
+        let mut joining = self.overlay.join();
+        let (mut ear, mouth) = loop {
+            match self.attend(&mut joining).await {
+                Err(over) => return over,
+                Ok(None) => {}
+                Ok(Some(Ok(joined))) => break joined,
+                Ok(Some(Err(error))) => return Over::failed(failure_of(&error)),
+            }
         };
         if self.shared.config.bootstrap.is_empty() {
             self.open();
@@ -165,6 +175,29 @@ impl SwarmActor {
                 return over;
             }
         }
+    }
+
+    /// Waits for something before this member is in the swarm, or until the application has said something. An error: it is to be closed.
+    async fn attend<T>(&mut self, what: impl Future<Output = T>) -> Result<Option<T>, Over> {
+        self.report_dropped();
+        if let Some(over) = self.over() {
+            return Err(over);
+        }
+        let deadline = self.shared.closing.deadline();
+        let overdue = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline.into()).await,
+                None => pending().await,
+            }
+        };
+        let shared = Arc::clone(&self.shared);
+        let found = tokio::select! {
+            found = what => Some(found),
+            () = poll_fn(|cx| shared.mailbox.poll_some(cx)) => None,
+            () = overdue => None,
+        };
+        self.take_ops();
+        Ok(found)
     }
 
     /// Waits until something is to be done.
@@ -192,6 +225,7 @@ impl SwarmActor {
             || self.is_closing
             || self.saying.is_some()
             || self.authors.is_waiting()
+            || self.gaps.is_waiting()
             || self.calling.is_busy()
             || self.meter.next_due().is_some();
         let tick = if is_soon { TICK } else { IDLE_TICK };
@@ -219,7 +253,7 @@ impl SwarmActor {
         let due = self.meter.due(now);
         self.tell(due);
         self.complain(now, 0);
-        self.tell_lag(now, 0);
+        self.tell_gaps(now);
         self.call(mouth, now)
     }
 
@@ -238,6 +272,8 @@ impl SwarmActor {
         let utterance = self.voice.utter(now).or_else(|| self.voice.beacon(now, self.is_closing));
         if let Some(utterance) = utterance {
             self.say(mouth, &utterance);
+        } else if let Some(reminder) = self.reminders.pop_front() {
+            self.saying = Some(Saying { taken: mouth.say(reminder), runs: 0, events: 0, cost: 0 });
         }
     }
 
@@ -246,7 +282,7 @@ impl SwarmActor {
         let epoch = self.epoch;
         let signature = self.overlay.sign(&run::signed(&self.overlay.topic(), epoch, serial, first, body));
         let message = run::write(&Run { author: &self.me, epoch, serial, first, signature: &signature, body });
-        self.saying = Some(Saying { taken: mouth.say(message.into()), events, cost });
+        self.saying = Some(Saying { taken: mouth.say(message.into()), runs: 1, events, cost });
     }
 
     fn said(&mut self, is_taken: bool) -> Option<Over> {
@@ -257,7 +293,7 @@ impl SwarmActor {
             return Some(Over::failed(ended_failure()));
         }
         count(&self.shared.counters.sent, saying.events);
-        count(&self.shared.counters.runs, 1);
+        count(&self.shared.counters.runs, saying.runs);
         None
     }
 
@@ -394,32 +430,6 @@ impl SwarmActor {
         }
     }
 
-    /// Tells of a gap, unless nothing can have been missed that somebody listens to.
-    pub(super) fn tell_gap(
-        &mut self,
-        cause: GapCause,
-        from_ms: u64,
-        dropped: u64,
-        topics: Option<Vec<Box<str>>>,
-        is_out: bool,
-    ) {
-        let mut listened = Vec::new();
-        self.shared.inward.for_each_topic(|topic| {
-            if topics.as_ref().is_none_or(|topics| topics.iter().any(|known| **known == *topic)) {
-                listened.push(topic.into());
-            }
-        });
-        let direction = match (listened.is_empty(), is_out) {
-            (true, false) => return,
-            (true, true) => Direction::Out,
-            (false, true) => Direction::Both,
-            (false, false) => Direction::In,
-        };
-        count(&self.shared.counters.gaps, 1);
-        info!(target: trace::SWARM, ?cause, dropped, topics = listened.len(), "gap");
-        self.tell([Notice::Gap(Gap { cause, direction, from_ms, to_ms: now_ms(), topics: listened, dropped })]);
-    }
-
     fn over(&self) -> Option<Over> {
         let closing = &self.shared.closing;
         let is_said = self.is_closing && self.voice.is_empty() && self.saying.is_none();
@@ -444,6 +454,7 @@ impl SwarmActor {
             let message = "events dropped: the target was closed before they could be said".into();
             self.raise(ErrorKind::Closed, message, left);
         }
+        self.tell_all_gaps();
         let rest = self.meter.rest();
         self.tell(rest);
         let flushed = self.voice.flushed();

@@ -22,6 +22,10 @@ pub(super) const MAX_HELD_BYTES: usize = 4 << 20;
 /// Authors that are known. Source: none, a guess.
 pub(super) const MAX_AUTHORS: usize = 4096;
 
+/// An author that was heard for so long is not forgotten, and does not lose what is held of it, for those that came since. Source: none, a
+/// guess; whoever floods with new keys has to keep them for so long.
+pub(super) const ESTABLISHED: Duration = Duration::from_secs(60);
+
 /// What became of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -70,9 +74,14 @@ struct Store {
 
 struct Author<T> {
     epoch: u64,
+    /// Its last run without events: its own word that it has come so far.
+    word: Option<T>,
+    reminded: Option<Instant>,
     /// The number that comes out next; nothing is known before the first run has settled.
     next: Option<u64>,
     held: BTreeMap<u64, Held<T>>,
+    held_bytes: usize,
+    known_since: Instant,
     heard: Instant,
     is_excused: bool,
 }
@@ -101,7 +110,7 @@ pub(super) struct Arrived<T> {
     pub(super) run: T,
 }
 
-impl<T> Authors<T> {
+impl<T: Clone> Authors<T> {
     pub(super) fn len(&self) -> usize {
         self.known.len()
     }
@@ -128,7 +137,7 @@ impl<T> Authors<T> {
     /// Takes a run and gives what comes out for it.
     pub(super) fn take(&mut self, now: Instant, arrived: Arrived<T>, out: &mut Vec<Out<T>>) -> Verdict {
         if !self.known.contains_key(&arrived.author) {
-            self.make_room();
+            self.make_room(out);
         }
         let Self { known, store, .. } = self;
         let author = known.entry(arrived.author).or_insert_with(|| Author::new(arrived.epoch, now));
@@ -138,7 +147,12 @@ impl<T> Authors<T> {
         if arrived.epoch > author.epoch {
             // What waits of the old epoch waits for nothing any more.
             while author.give_up(out, store) {}
-            *author = Author { is_excused: author.is_excused, ..Author::new(arrived.epoch, now) };
+            let Author { is_excused, known_since, .. } = *author;
+            // Whoever knew it before was there when it began to count anew.
+            *author = Author { is_excused, known_since, next: Some(0), ..Author::new(arrived.epoch, now) };
+        }
+        if arrived.count == 0 {
+            author.word = Some(arrived.run.clone());
         }
         let verdict = author.judge(arrived.first, arrived.count);
         if verdict != Verdict::Taken {
@@ -146,8 +160,31 @@ impl<T> Authors<T> {
         }
         author.hold(now, arrived, store);
         author.release(now, out, store);
-        while (store.runs > MAX_HELD_RUNS || store.bytes > MAX_HELD_BYTES) && author.give_up(out, store) {}
+        while self.is_too_much() && self.give_up_most(out) {}
         verdict
+    }
+
+    fn is_too_much(&self) -> bool {
+        self.store.runs > MAX_HELD_RUNS || self.store.bytes > MAX_HELD_BYTES
+    }
+
+    /// The author of which most is held waits no longer, one that came lately if there is one: nobody fills the room of others.
+    fn give_up_most(&mut self, out: &mut Vec<Out<T>>) -> bool {
+        let Self { known, store, .. } = self;
+        let waiting = known.values_mut().filter(|author| !author.held.is_empty());
+        let most = waiting.max_by_key(|author| (!author.is_established(), author.held_bytes));
+        most.is_some_and(|author| author.give_up(out, store))
+    }
+
+    /// What an author said itself that shows that it is behind itself; once in this time.
+    pub(super) fn remind(&mut self, author: &MemberId, now: Instant, interval: Duration) -> Option<T> {
+        let author = self.known.get_mut(author)?;
+        if author.reminded.is_some_and(|reminded| now.duration_since(reminded) < interval) {
+            return None;
+        }
+        let word = author.word.clone()?;
+        author.reminded = Some(now);
+        Some(word)
     }
 
     /// Gives what has waited long enough.
@@ -161,18 +198,17 @@ impl<T> Authors<T> {
         }
     }
 
-    /// The author that was heard longest ago goes, one that nothing is held of if there is one.
-    fn make_room(&mut self) {
+    /// The author that was heard longest ago goes, one that came lately and one that nothing is held of if there is one. What is held comes out.
+    fn make_room(&mut self, out: &mut Vec<Out<T>>) {
         if self.known.len() < MAX_AUTHORS {
             return;
         }
-        let oldest = self.known.iter().min_by_key(|(_, author)| (!author.held.is_empty(), author.heard));
-        let Some(id) = oldest.map(|(id, _)| *id) else {
+        let key = |author: &Author<T>| (author.is_established(), !author.held.is_empty(), author.heard);
+        let Some(id) = self.known.iter().min_by_key(|(_, author)| key(author)).map(|(id, _)| *id) else {
             return;
         };
-        if let Some(author) = self.known.remove(&id) {
-            self.store.runs -= author.held.len();
-            self.store.bytes -= author.held.values().map(|held| held.bytes).sum::<usize>();
+        if let Some(mut author) = self.known.remove(&id) {
+            while author.give_up(out, &mut self.store) {}
         }
         self.forgotten += 1;
     }
@@ -180,7 +216,21 @@ impl<T> Authors<T> {
 
 impl<T> Author<T> {
     fn new(epoch: u64, now: Instant) -> Self {
-        Self { epoch, next: None, held: BTreeMap::new(), heard: now, is_excused: false }
+        Self {
+            epoch,
+            word: None,
+            reminded: None,
+            next: None,
+            held: BTreeMap::new(),
+            held_bytes: 0,
+            known_since: now,
+            heard: now,
+            is_excused: false,
+        }
+    }
+
+    fn is_established(&self) -> bool {
+        self.heard.duration_since(self.known_since) >= ESTABLISHED
     }
 
     fn judge(&self, first: u64, count: u64) -> Verdict {
@@ -222,10 +272,16 @@ impl<T> Author<T> {
         let held = Held { count, bytes, since: now, run: (count > 0).then_some(run) };
         store.bytes += bytes;
         store.runs += 1;
+        self.held_bytes += bytes;
         if let Some(replaced) = self.held.insert(first, held) {
-            store.bytes -= replaced.bytes;
-            store.runs -= 1;
+            self.released(replaced.bytes, store);
         }
+    }
+
+    fn released(&mut self, bytes: usize, store: &mut Store) {
+        store.bytes -= bytes;
+        store.runs -= 1;
+        self.held_bytes -= bytes;
     }
 
     /// Gives what comes next without a hole.
@@ -234,14 +290,12 @@ impl<T> Author<T> {
             && self.next == Some(*entry.key())
         {
             let held = entry.remove();
-            store.bytes -= held.bytes;
-            store.runs -= 1;
+            self.released(held.bytes, store);
             self.next = self.next.map(|next| next + held.count);
             self.heard = now;
-            if let Some(run) = held.run {
-                self.is_excused = false;
-                out.push(Out::Run(run));
-            }
+            // Nothing is missing before it, so what is missing later is another matter.
+            self.is_excused = false;
+            out.extend(held.run.map(Out::Run));
         }
     }
 
@@ -414,6 +468,86 @@ mod tests {
         }
         assert_eq!(bench.take(100_000, 1)[..2], ["1 missing", "2"]);
         assert_eq!(bench.take_of([2; 32], 5, 1, 1).1, ["1", "2"]);
+    }
+
+    #[test]
+    fn a_gap_that_was_told_does_not_cover_what_is_lost_after_its_author_has_said_where_it_is() {
+        let mut bench = Bench::new();
+        bench.take(0, 1);
+        bench.authors.excuse_all();
+        bench.take(1, 0);
+        bench.take(3, 1);
+        assert_eq!(bench.after(HOLD), ["2 missing", "3"]);
+    }
+
+    #[test]
+    fn what_a_known_author_said_first_in_a_later_epoch_is_missing_when_it_does_not_come() {
+        let mut bench = Bench::new();
+        bench.take(7, 1);
+        bench.after(SETTLE);
+        assert_eq!(bench.take_of(ME, 6, 3, 1), (Verdict::Taken, vec![]));
+        assert_eq!(bench.after(HOLD), ["3 missing", "3"]);
+    }
+
+    #[test]
+    fn who_fills_the_room_for_what_waits_loses_what_is_its_own() {
+        let mut bench = Bench::new();
+        bench.take(0, 1);
+        for at in 0..MAX_HELD_RUNS as u64 {
+            bench.take_of([2; 32], 5, 2 + 2 * at, 1);
+        }
+        // Another author's run comes ahead of its turn: the flood makes room for it.
+        let (verdict, out) = bench.take_of(ME, 5, 2, 1);
+        assert_eq!((verdict, &out[..]), (Verdict::Taken, &["2".to_owned()][..]), "of the flood");
+        assert_eq!(bench.take(1, 1), ["1", "2"]);
+    }
+
+    #[test]
+    fn an_author_that_has_long_been_heard_is_not_forgotten_for_a_flood_of_new_ones() {
+        let mut bench = Bench::new();
+        bench.take(0, 1);
+        bench.now += ESTABLISHED;
+        bench.take(1, 1);
+        flood(&mut bench, 2 * MAX_AUTHORS as u64);
+        assert_eq!(bench.take_of(ME, 5, 0, 2).0, Verdict::Seen);
+        assert_eq!(bench.take(2, 1), ["2"]);
+    }
+
+    #[test]
+    fn what_is_held_of_an_author_that_is_forgotten_comes_out() {
+        let mut bench = Bench::new();
+        bench.take(0, 1);
+        bench.take(2, 1);
+        let out = flood(&mut bench, 2 * MAX_HELD_RUNS as u64);
+        assert!(out.iter().any(|told| told == "1 missing") && out.iter().any(|told| told == "2"), "{out:?}");
+        assert_eq!(bench.authors.len(), MAX_AUTHORS);
+    }
+
+    #[test]
+    fn who_is_behind_itself_is_reminded_by_its_own_word_once_in_a_while() {
+        let mut bench = Bench::new();
+        let beat = Duration::from_secs(10);
+        assert_eq!(bench.authors.remind(&ME, bench.now, beat), None);
+        bench.take(0, 1);
+        assert_eq!(bench.authors.remind(&ME, bench.now, beat), None, "it has said nothing of where it is");
+        bench.take(1, 0);
+        assert_eq!(bench.take_of(ME, 4, 0, 0).0, Verdict::Stale);
+        assert_eq!(bench.authors.remind(&ME, bench.now, beat), Some(1));
+        assert_eq!(bench.authors.remind(&ME, bench.now + beat / 2, beat), None);
+        assert_eq!(bench.authors.remind(&ME, bench.now + beat, beat), Some(1));
+    }
+
+    /// So many other authors say something ahead of its turn, a millisecond apart.
+    fn flood(bench: &mut Bench, count: u64) -> Vec<String> {
+        let mut told = Vec::new();
+        for number in 0..count {
+            let mut author = [0; 32];
+            author[..8].copy_from_slice(&number.to_be_bytes());
+            bench.now += Duration::from_millis(1);
+            told.extend(bench.take_of(author, 5, 0, 1).1);
+            told.extend(bench.take_of(author, 5, 9, 1).1);
+        }
+        told
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tracing::debug;
 
 use super::actor::{Over, SwarmActor, failure_of, hex};
+use super::members::Members;
 use crate::delivery::{Failure, Notice};
 use crate::link::ConnectError;
 use crate::link::overlay::{MemberId, Mouth};
@@ -69,10 +70,11 @@ impl Calling {
         (self.rounds, delay)
     }
 
-    fn begin(&mut self, mouth: &dyn Mouth, mut wanted: Vec<MemberId>, is_alone: bool, now: Instant) {
+    fn begin(&mut self, mouth: &dyn Mouth, mut wanted: Vec<MemberId>, members: &Members, now: Instant) {
         // Alone, the bootstrap stands in front and is called whole; of the missing any will do.
-        if !is_alone || wanted.len() > MAX_CALLS && self.rounds > 0 {
+        if members.neighbours() > 0 || wanted.len() > MAX_CALLS && self.rounds > 0 {
             wanted.shuffle(&mut rand::rng());
+            wanted = alternate(wanted, |id| members.is_proven(id));
         }
         wanted.truncate(MAX_CALLS);
         for id in wanted {
@@ -87,6 +89,17 @@ impl Calling {
         self.calls.abort_all();
         self.calls = JoinSet::new();
     }
+}
+
+/// Those that can be reached by turns with those that somebody says there are, while there are both: nobody who makes members up keeps the
+/// real ones from being called.
+fn alternate(ids: Vec<MemberId>, is_proven: impl Fn(&MemberId) -> bool) -> Vec<MemberId> {
+    let (proven, others): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| is_proven(id));
+    let rank = |start| move |(index, id)| (2 * index + start, id);
+    let mut ranked: Vec<_> = proven.into_iter().enumerate().map(rank(0)).collect();
+    ranked.extend(others.into_iter().enumerate().map(rank(1)));
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(_, id)| id).collect()
 }
 
 impl SwarmActor {
@@ -104,7 +117,7 @@ impl SwarmActor {
         if wanted.is_empty() {
             self.calling.rounds = 0;
         } else {
-            self.calling.begin(mouth, wanted, is_alone, now);
+            self.calling.begin(mouth, wanted, &self.members, now);
         }
         None
     }
@@ -160,5 +173,19 @@ impl SwarmActor {
             self.calling.rounds = 0;
             self.calling.again_at = now;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_that_somebody_made_up_do_not_keep_real_ones_from_being_called() {
+        let ids: Vec<MemberId> = (0..200).map(|n| [n; 32]).collect();
+        let called = alternate(ids, |id| id[0] >= 198);
+        assert_eq!(called.len(), 200);
+        assert_eq!(called[..MAX_CALLS].iter().filter(|id| id[0] >= 198).count(), 2);
+        assert_eq!(alternate(vec![[1; 32], [2; 32]], |_| false), [[1; 32], [2; 32]]);
     }
 }

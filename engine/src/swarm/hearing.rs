@@ -1,22 +1,26 @@
 //! What a member hears: checks who said it, puts it in order, and gives the application what it listens to. Does not say anything.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
+use rand::RngExt;
+use tracing::info;
 
 use super::actor::{Over, SwarmActor, now_ms};
 use super::authors::{Arrived, Hole, Out, Verdict};
 use super::{MAX_EVENT_BYTES, count, show};
-use crate::delivery::{Failure, GapCause, Notice};
+use crate::delivery::{Failure, Notice};
 use crate::link::overlay::{MemberId, Rumour};
 use crate::meter::COMPLAINT_INTERVAL;
 use crate::model::{ErrorKind, Limits, is_reserved};
+use crate::trace;
 use crate::wire::envelope;
 use crate::wire::run::{self, NoRun, Run};
 
-/// Lags are told of so often; the holes they make are covered. Source: none, a guess.
-const LAG_INTERVAL: Duration = Duration::from_secs(1);
+/// Reminders that wait to be said. Source: none, a guess.
+const MAX_REMINDERS: usize = 16;
 
 impl SwarmActor {
     pub(super) fn hear(&mut self, rumour: Rumour) -> Option<Over> {
@@ -27,7 +31,7 @@ impl SwarmActor {
             }
             Rumour::Down(id) => return self.down(&id),
             Rumour::Said { bytes, by } => self.listen(bytes, &by),
-            Rumour::Lagged => self.tell_lag(Instant::now(), 1),
+            Rumour::Lagged => self.lag(Instant::now()),
         }
         None
     }
@@ -35,10 +39,11 @@ impl SwarmActor {
     fn listen(&mut self, message: Bytes, by: &MemberId) {
         let now = Instant::now();
         self.members.heard(by, now);
-        let checked = self.check(&message);
+        let is_reminder = run::read_reminder(&message).is_some();
+        let checked = self.check(run::read_reminder(&message).unwrap_or(&message));
         let (author, epoch, first, events) = match checked {
-            Ok(Some(checked)) => checked,
-            Ok(None) => return count(&self.shared.counters.seen, 1),
+            Ok(Some(checked)) if !is_reminder => checked,
+            Ok(_) => return count(&self.shared.counters.seen, 1),
             Err(complaint) => {
                 self.complaint = complaint;
                 return self.complain(now, 1);
@@ -53,7 +58,14 @@ impl SwarmActor {
         self.heard_ms = now_ms();
         match verdict {
             Verdict::Taken => {}
-            Verdict::Seen | Verdict::Stale => count(&self.shared.counters.seen, 1),
+            Verdict::Seen => count(&self.shared.counters.seen, 1),
+            Verdict::Stale => {
+                count(&self.shared.counters.seen, 1);
+                // It says so itself: its clock has gone back. Whoever only repeats it gets no answer.
+                if author == *by {
+                    self.remind(&author, now);
+                }
+            }
             Verdict::Torn => {
                 count(&self.shared.counters.malformed, 1);
                 self.complaint = "a member numbers two events alike".into();
@@ -63,8 +75,9 @@ impl SwarmActor {
     }
 
     /// Who says what; nothing for what this member said itself. Nothing of a message is used before its signature was checked.
-    fn check(&self, message: &[u8]) -> Result<Option<(MemberId, u64, u64, u64)>, String> {
-        let counters = &self.shared.counters;
+    fn check(&mut self, message: &[u8]) -> Result<Option<(MemberId, u64, u64, u64)>, String> {
+        let shared = Arc::clone(&self.shared);
+        let counters = &shared.counters;
         let malformed = |error: NoRun| {
             count(&counters.malformed, 1);
             error.to_string()
@@ -77,7 +90,34 @@ impl SwarmActor {
             return Err("a signature is not that of the member that the message names".into());
         }
         let events = found.events().map_err(malformed)?.len() as u64;
-        Ok((*author != self.me).then_some((*author, epoch, first, events)))
+        if *author != self.me {
+            return Ok(Some((*author, epoch, first, events)));
+        }
+        self.recollect(epoch);
+        Ok(None)
+    }
+
+    /// Tells an author what epoch it has come to, by its own word.
+    fn remind(&mut self, author: &MemberId, now: Instant) {
+        let word = self.authors.remind(author, now, self.shared.config.limits.heartbeat);
+        if let Some(word) = word
+            && self.reminders.len() < MAX_REMINDERS
+        {
+            self.reminders.push_back(run::write_reminder(rand::rng().random(), &word).into());
+        }
+    }
+
+    /// This member has said something in that epoch, before its clock went back: nobody hears it in an earlier one. Once a heartbeat: should
+    /// two have one key, they do not outbid each other in a loop.
+    fn recollect(&mut self, epoch: u64) {
+        let now = Instant::now();
+        let is_soon = self.recollected.is_some_and(|at| now.duration_since(at) < self.shared.config.limits.heartbeat);
+        if let Some(next) = epoch.checked_add(1).filter(|_| epoch > self.epoch && !is_soon) {
+            info!(target: trace::SWARM, "this member was in the swarm before with a clock that was ahead of this one");
+            (self.epoch, self.recollected) = (next, Some(now));
+            // Its numbers go on: what nobody has heard is a hole.
+            self.voice.greet(now);
+        }
     }
 
     /// What has waited long enough comes out.
@@ -87,6 +127,7 @@ impl SwarmActor {
         self.come_out(out, now);
         let counters = &self.shared.counters;
         show(&counters.authors, self.authors.len());
+        show(&counters.missing, self.members.missing(now));
         show(&counters.held_bytes, self.authors.held_bytes());
         counters.forgotten.store(self.authors.forgotten(), Ordering::Relaxed);
     }
@@ -99,7 +140,7 @@ impl SwarmActor {
         let told = untold().fold(0u64, |sum, hole| sum.saturating_add(hole.events));
         if let Some(since) = untold().map(|Hole { since, .. }| *since).min() {
             let from_ms = now_ms().saturating_sub(now.duration_since(since).as_millis() as u64);
-            self.tell_gap(GapCause::Sequence, from_ms, told, None, false);
+            self.miss(from_ms, told, now);
         }
         count(&self.shared.counters.missed, missed);
         for one in out {
@@ -164,16 +205,6 @@ impl SwarmActor {
             let message = format!("{times} messages or events of the swarm were skipped; the last: {}", self.complaint);
             let failure = Failure { kind: ErrorKind::Malformed, message };
             self.tell([Notice::Error { failure, dropped: times }]);
-        }
-    }
-
-    /// The overlay dropped messages so many times more, because this task was late.
-    pub(super) fn tell_lag(&mut self, now: Instant, times: u64) {
-        if times > 0 {
-            self.authors.excuse_all();
-        }
-        if self.lags.count(now, LAG_INTERVAL, times).is_some() {
-            self.tell_gap(GapCause::SlowConsumer, self.heard_ms, 0, None, false);
         }
     }
 }

@@ -15,6 +15,8 @@ pub(super) const FORGET: Duration = Duration::from_secs(3600);
 
 struct Member {
     is_bootstrap: bool,
+    /// It is bootstrap, or was a neighbour once: it can be reached, which of others is only heard.
+    is_proven: bool,
     /// When something of it, or through it, came last.
     heard: Option<Instant>,
 }
@@ -28,7 +30,8 @@ pub(super) struct Members {
 
 impl Members {
     pub(super) fn new(bootstrap: &[MemberId], silence: Duration) -> Self {
-        let met = bootstrap.iter().map(|id| (*id, Member { is_bootstrap: true, heard: None })).collect();
+        let met =
+            bootstrap.iter().map(|id| (*id, Member { is_bootstrap: true, is_proven: true, heard: None })).collect();
         Self { met, neighbours: HashSet::new(), silence }
     }
 
@@ -40,9 +43,11 @@ impl Members {
         self.neighbours.insert(id);
         if !self.met.contains_key(&id) {
             self.make_room();
-            self.met.insert(id, Member { is_bootstrap: false, heard: None });
+            self.met.insert(id, Member { is_bootstrap: false, is_proven: true, heard: None });
         }
-        self.heard(&id, now);
+        if let Some(member) = self.met.get_mut(&id) {
+            (member.is_proven, member.heard) = (true, Some(now));
+        }
     }
 
     pub(super) fn down(&mut self, id: &MemberId) {
@@ -54,8 +59,14 @@ impl Members {
         if let Some(member) = self.met.get_mut(id) {
             member.heard = Some(now);
         } else if self.met.len() < MAX_MEMBERS {
-            self.met.insert(*id, Member { is_bootstrap: false, heard: Some(now) });
+            self.met.insert(*id, Member { is_bootstrap: false, is_proven: false, heard: Some(now) });
         }
+    }
+
+    /// Those that fell silent.
+    pub(super) fn missing(&self, now: Instant) -> usize {
+        let is_silent = |member: &Member| member.heard.is_none_or(|heard| now.duration_since(heard) >= self.silence);
+        self.met.iter().filter(|(id, member)| !self.neighbours.contains(*id) && is_silent(member)).count()
     }
 
     /// Who should be called: without neighbours everybody, the bootstrap first; else who is missing.
@@ -74,12 +85,17 @@ impl Members {
         wanted.into_iter().map(|(_, id)| id).collect()
     }
 
+    /// Whether it can be reached as far as is known, and is not only somebody's word.
+    pub(super) fn is_proven(&self, id: &MemberId) -> bool {
+        self.met.get(id).is_some_and(|member| member.is_proven)
+    }
+
     fn make_room(&mut self) {
         let others = self.met.iter().filter(|(_, member)| !member.is_bootstrap);
         if others.clone().count() < MAX_MEMBERS {
             return;
         }
-        let oldest = others.min_by_key(|(id, member)| (self.neighbours.contains(*id), member.heard));
+        let oldest = others.min_by_key(|(id, member)| (self.neighbours.contains(*id), member.is_proven, member.heard));
         if let Some(id) = oldest.map(|(id, _)| *id) {
             self.met.remove(&id);
         }
@@ -112,9 +128,9 @@ mod tests {
         members.up(A, now);
         members.up(B, now);
         members.down(&B);
-        assert_eq!(members.wanted(now), [C]);
+        assert_eq!((members.wanted(now), members.missing(now)), (vec![C], 1));
         members.heard(&C, now);
-        assert_eq!(members.wanted(now), [[0; 32]; 0]);
+        assert_eq!((members.wanted(now), members.missing(now)), (vec![], 0));
         assert_eq!(members.wanted(now + SILENCE), [B, C]);
         members.heard(&B, now + SILENCE);
         assert_eq!(members.wanted(now + SILENCE), [C]);
@@ -122,6 +138,7 @@ mod tests {
         // An author that was never a neighbour.
         members.heard(&[4; 32], now + 2 * FORGET);
         assert_eq!(members.wanted(now + 2 * FORGET + SILENCE), [C, [4; 32]]);
+        assert_eq!([C, [4; 32]].map(|id| members.is_proven(&id)), [true, false]);
     }
 
     #[test]

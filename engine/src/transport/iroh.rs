@@ -18,9 +18,11 @@ mod inflow;
 mod key_file;
 mod ledger;
 mod link;
+mod neighbours;
 mod outflow;
 mod raw;
 mod screening;
+mod standstill;
 mod wait;
 
 use crate::model::{Error, ErrorKind};

@@ -9,6 +9,7 @@ mod answer;
 mod channel;
 mod cluster;
 mod dial;
+mod follow;
 mod link;
 mod pipe;
 mod publishing;

@@ -6,11 +6,17 @@
 //! Form: version, author (32 bytes), epoch, serial and number of the first event (8 bytes each, big-endian), signature (64 bytes), then each
 //! event as a length frame: four bytes, big-endian, and an envelope. Without events a run says which number comes next. The serial makes no
 //! two runs alike: the overlay takes equal messages for one, and who passes them on for superfluous.
+//!
+//! A *reminder* is for an author that counts from an earlier epoch than others have heard of it, because its clock has gone back, and whom
+//! nobody hears therefore: a byte, eight that make it unlike others, and a run of that author without events.
 
 use super::length;
 
 /// The first byte.
 const VERSION: u8 = 1;
+/// The first byte of a reminder.
+const REMINDER: u8 = 2;
+const NONCE_BYTES: usize = 8;
 /// What signatures begin with, so that none means something else. The topic's id follows.
 const DOMAIN: &[u8] = b"alkpubsub/1 gossip run\0";
 const KEY_BYTES: usize = 32;
@@ -89,6 +95,19 @@ pub fn write(run: &Run<'_>) -> Vec<u8> {
     message
 }
 
+/// A reminder, with a number that no other has. `word` is a run without events.
+#[must_use]
+pub fn write_reminder(nonce: u64, word: &[u8]) -> Vec<u8> {
+    [&[REMINDER][..], &nonce.to_be_bytes(), word].concat()
+}
+
+/// The run in a reminder; nothing if the message is none.
+#[must_use]
+pub fn read_reminder(message: &[u8]) -> Option<&[u8]> {
+    let word = message.strip_prefix(&[REMINDER])?.get(NONCE_BYTES..)?;
+    (word.len() == HEAD_BYTES).then_some(word)
+}
+
 /// Reads a message, of which nothing is believed yet.
 ///
 /// # Errors
@@ -155,6 +174,18 @@ mod tests {
         assert_eq!(&message[125..], br#"{"type":"a","id":"","payload":1}"#);
         let text = signed(&[5; 32], 0x0102, 4, 3, &body);
         assert_eq!(text, [DOMAIN, &[5; 32], &message[33..57], &body].concat());
+    }
+
+    #[test]
+    fn the_bytes_of_a_reminder_are_these() {
+        let run = Run { author: &[7; 32], epoch: 1, serial: 0, first: 3, signature: &[9; 64], body: b"" };
+        let word = write(&run);
+        let message = write_reminder(0x0102, &word);
+        assert_eq!(message[..9], [2, 0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(read_reminder(&message), Some(&word[..]));
+        for bad in [&message[1..], &message[..message.len() - 1], &[&message[..], b"x"].concat(), b"\x02", b""] {
+            assert_eq!(read_reminder(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

@@ -33,6 +33,9 @@ const STREAM_WINDOW: u32 = 256 << 10;
 /// What the QUIC engine holds of all streams of a connection that nobody has let in yet, and of links, which have one. Without it a stranger
 /// could leave 50 MB here before anybody has looked at it.
 const CONNECTION_WINDOW: u32 = 512 << 10;
+/// Streams that a peer alone writes, open at once, until somebody takes its connection who wants more. What QUIC engines take otherwise, a hundred,
+/// could not be taken back, and one who reads keeps a buffer for each. Source: none, a guess.
+pub(super) const STREAMS: u32 = 16;
 /// What a round trip is taken for before the first was measured. An endpoint that closes waits three probe time-outs, each about three times
 /// this, for each connection one of whose ways is as new as that: with the 333 ms of RFC 9002 three seconds. Source: 100 ms is what Chromium
 /// takes. On slower lines the first packets are sent twice.
@@ -319,6 +322,11 @@ impl IrohEndpoint {
         self.shared.access.live_with(id)
     }
 
+    /// All connections that live.
+    pub(super) fn live(&self) -> Vec<Connection> {
+        self.shared.access.live()
+    }
+
     pub(super) fn swarms(&self) -> &Swarms {
         &self.shared.swarms
     }
@@ -450,6 +458,7 @@ fn transport(idle: Duration) -> QuicTransportConfig {
         .initial_rtt(INITIAL_RTT)
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
+        .max_concurrent_uni_streams(VarInt::from_u32(STREAMS))
         .max_idle_timeout(Some(idle.try_into().expect("a day of milliseconds fits a VarInt")))
         .keep_alive_interval(keep_alive)
         .default_path_keep_alive_interval(keep_alive)

@@ -73,6 +73,8 @@ pub struct EndpointFacts {
     pub failed: u64,
     /// Handshakes that were refused because too many were under way.
     pub crowded_out: u64,
+    /// First packets that were answered with the demand to prove their address, because many handshakes were under way.
+    pub retried: u64,
 }
 
 /// Where an endpoint counts.
@@ -84,6 +86,7 @@ pub(super) struct Counters {
     pub(super) refused: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) crowded_out: AtomicU64,
+    pub(super) retried: AtomicU64,
 }
 
 impl Counters {
@@ -97,6 +100,7 @@ impl Counters {
             refused: read(&self.refused),
             failed: read(&self.failed),
             crowded_out: read(&self.crowded_out),
+            retried: read(&self.retried),
         }
     }
 }

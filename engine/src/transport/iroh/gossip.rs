@@ -1,10 +1,12 @@
 //! Topics of iroh-gossip at an endpoint, for swarms. Dials members itself and hands their connections to the library. Does not know events.
 //!
 //! Invariants: an endpoint has at most one library instance, and one member per topic; whoever the endpoint's lists keep out gets no
-//! connection, whoever dials; the protocol is accepted exactly while there is a member.
+//! connection, whoever dials; the protocol is accepted exactly while there is a member; connections that come in are bounded, and so is what
+//! waits in each.
 
 use std::collections::HashSet;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,6 +26,7 @@ use tracing::debug;
 use super::access::{Access, DENIED};
 use super::connect::{DialConfig, IrohConnector, Speaks};
 use super::endpoint::{Door, IrohEndpoint, Registered, Stay};
+use super::neighbours::{receive, watch};
 use crate::link::overlay::{Ear, Joined, MemberId, Mouth, Overlay, Rumour, Signature, TopicId};
 use crate::link::{BoxFuture, ConnectError};
 use crate::mailbox::lock;
@@ -68,6 +71,36 @@ pub fn topic_id(name: &str) -> TopicId {
 #[derive(Default)]
 pub(super) struct Swarms {
     state: Mutex<State>,
+    /// Messages that were said and heard.
+    passed: AtomicU64,
+}
+
+impl Swarms {
+    fn pass(&self) {
+        self.passed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn passed(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn topics(&self) -> usize {
+        lock(&self.state).topics.len()
+    }
+
+    /// As [`Self::topics`], for whoever looks after connections; nothing, and nobody looks any more, when there are none.
+    pub(super) fn watched_topics(&self) -> Option<usize> {
+        let mut state = lock(&self.state);
+        state.is_watched = !state.topics.is_empty();
+        state.is_watched.then_some(state.topics.len())
+    }
+
+    /// Gives a protocol's place back where it is taken: nobody finds it neither free nor shared.
+    fn give_back(&self, registered: Arc<Registered>) {
+        let state = lock(&self.state);
+        drop(registered);
+        drop(state);
+    }
 }
 
 #[derive(Default)]
@@ -77,6 +110,7 @@ struct State {
     registered: Weak<Registered>,
     topics: HashSet<TopicId>,
     epoch: u64,
+    is_watched: bool,
 }
 
 /// One topic at an endpoint.
@@ -97,12 +131,16 @@ impl std::fmt::Debug for IrohGossip {
 struct Claim {
     endpoint: IrohEndpoint,
     topic: TopicId,
-    registered: Arc<Registered>,
+    registered: Option<Arc<Registered>>,
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        lock(&self.endpoint.swarms().state).topics.remove(&self.topic);
+        let swarms = self.endpoint.swarms();
+        lock(&swarms.state).topics.remove(&self.topic);
+        if let Some(registered) = self.registered.take() {
+            swarms.give_back(registered);
+        }
     }
 }
 
@@ -124,11 +162,10 @@ impl IrohGossip {
         let registered = match state.registered.upgrade() {
             Some(registered) => registered,
             None => {
+                let at = endpoint.clone();
                 let door: Door = Arc::new(move |connection| {
-                    let gossip = gossip.clone();
-                    Box::pin(async move {
-                        let _ended = gossip.handle_connection(connection).await;
-                    })
+                    let (endpoint, gossip) = (at.clone(), gossip.clone());
+                    Box::pin(async move { receive(&endpoint, &gossip, connection).await })
                 });
                 Arc::new(endpoint.register(&[GOSSIP_ALPN.into()], &door)?)
             }
@@ -137,8 +174,11 @@ impl IrohGossip {
         state.topics.insert(topic);
         state.epoch = now_ms().max(state.epoch + 1);
         let epoch = state.epoch;
+        if !std::mem::replace(&mut state.is_watched, true) {
+            tokio::spawn(watch(endpoint.clone()));
+        }
         drop(state);
-        let claim = Arc::new(Claim { endpoint: endpoint.clone(), topic, registered });
+        let claim = Arc::new(Claim { endpoint: endpoint.clone(), topic, registered: Some(registered) });
         Ok(Self { endpoint, topic, epoch, claim })
     }
 }
@@ -185,9 +225,12 @@ impl Overlay for IrohGossip {
             let joined = gossip.subscribe_with_opts(GossipTopic::from_bytes(topic), options).await;
             let (sender, receiver) = joined.map_err(|_| closed())?.split();
             debug!(target: trace::IROH, "joined a gossip topic");
-            let leaving = Leaving { held: Some((endpoint.stay(), Arc::clone(&claim.registered), sender.clone())) };
+            let registered = claim.registered.clone().ok_or_else(closed)?;
+            let leaving =
+                Leaving { held: Some((endpoint.stay(), registered, sender.clone())), endpoint: endpoint.clone() };
+            let ear = GossipEar { receiver, endpoint: endpoint.clone() };
             let mouth = GossipMouth { endpoint, gossip, sender, _claim: claim, _leaving: leaving };
-            Ok((Box::new(GossipEar(receiver)) as Box<dyn Ear>, Box::new(mouth) as Box<dyn Mouth>))
+            Ok((Box::new(ear) as Box<dyn Ear>, Box::new(mouth) as Box<dyn Mouth>))
         })
     }
 
@@ -197,14 +240,18 @@ impl Overlay for IrohGossip {
     }
 }
 
-struct GossipEar(GossipReceiver);
+struct GossipEar {
+    receiver: GossipReceiver,
+    endpoint: IrohEndpoint,
+}
 
 impl Ear for GossipEar {
     fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<Option<Rumour>> {
-        Pin::new(&mut self.0).poll_next(cx).map(|event| match event {
+        Pin::new(&mut self.receiver).poll_next(cx).map(|event| match event {
             Some(Ok(Event::NeighborUp(id))) => Some(Rumour::Up(*id.as_bytes())),
             Some(Ok(Event::NeighborDown(id))) => Some(Rumour::Down(*id.as_bytes())),
             Some(Ok(Event::Received(message))) => {
+                self.endpoint.swarms().pass();
                 Some(Rumour::Said { bytes: message.content, by: *message.delivered_from.as_bytes() })
             }
             Some(Ok(Event::Lagged)) => Some(Rumour::Lagged),
@@ -224,6 +271,7 @@ struct GossipMouth {
 impl Mouth for GossipMouth {
     fn say(&self, message: Bytes) -> BoxFuture<bool> {
         let sender = self.sender.clone();
+        self.endpoint.swarms().pass();
         Box::pin(async move { sender.broadcast(message).await.is_ok() })
     }
 
@@ -237,7 +285,7 @@ impl Mouth for GossipMouth {
             let id = EndpointId::from_bytes(&member).map_err(invalid)?;
             let alpn = GOSSIP_ALPN.to_owned();
             let dial = DialConfig { hub: id, alpn, speaks: Speaks::Plain, max_message: MAX_MESSAGE };
-            let connector = IrohConnector::new(endpoint, dial);
+            let connector = IrohConnector::new(endpoint, dial).called("the member");
             let connection = connector.connection().await?;
             let closed = connection.weak_handle().closed();
             let ended =
@@ -255,6 +303,7 @@ impl Mouth for GossipMouth {
 
 /// What a member holds of its endpoint for a moment longer than itself.
 struct Leaving {
+    endpoint: IrohEndpoint,
     held: Option<(Stay, Arc<Registered>, GossipSender)>,
 }
 
@@ -263,12 +312,14 @@ impl Drop for Leaving {
         let Some((stay, registered, sender)) = self.held.take() else {
             return;
         };
+        let endpoint = self.endpoint.clone();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 tokio::time::sleep(LINGER).await;
                 drop(sender);
                 tokio::time::sleep(FAREWELL).await;
-                drop((stay, registered));
+                endpoint.swarms().give_back(registered);
+                drop(stay);
             });
         }
     }

@@ -27,6 +27,8 @@ const MAX_REASON: usize = 512;
 /// What the QUIC engine holds of all streams of a connection that the application has: as many as the peer may open, 200 of 256 KiB,
 /// so that one that is not read stands in no other's way.
 const WINDOW: u32 = 50 << 20;
+/// Streams that the peer alone writes, open at once. Source: what QUIC engines take when nothing is said.
+const STREAMS: u32 = 100;
 
 /// A connection of the application. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -176,6 +178,7 @@ impl IrohConnection {
     /// The application has it: whoever is at its other end may send more than a stranger.
     fn in_use(self) -> Self {
         self.connection.set_receive_window(VarInt::from_u32(WINDOW));
+        self.connection.set_max_concurrent_uni_streams(VarInt::from_u32(STREAMS));
         self
     }
 

@@ -11,8 +11,9 @@ use super::address::{Address, Login, Place};
 use super::answer::{Answer, Command, Unanswered, ask, command};
 use super::channel::Dialect;
 use super::cluster;
+use super::follow::{Following, follow};
 use super::link::{Reader, Wire, Writer};
-use super::sentinel;
+use super::sentinel::{self, Named};
 use crate::link::{BoxFuture, Connect, ConnectError, Destination, Link, LinkRead, LinkWrite, Peer};
 use crate::model::{Error, ErrorKind, Limits};
 use crate::trace;
@@ -108,8 +109,12 @@ async fn dial(config: &Arc<RedisConfig>, memory: &Memory, to: &Destination) -> R
             pair_at(config, &address.place, &address.login, &[]).await
         }
         RedisServers::Sentinels { urls, service, is_tls } => {
-            let (place, login) = sentinel::find(config, urls, service, *is_tls, first, to).await?;
-            pair_at(config, &place, &login, &[command(&["ROLE"])]).await.inspect_err(|_| ask_another(first))
+            let Named { place, login, master, sentinel } =
+                sentinel::find(config, urls, service, *is_tls, first, to).await?;
+            let link =
+                pair_at(config, &place, &login, &[command(&["ROLE"])]).await.inspect_err(|_| ask_another(first))?;
+            let (config, urls, service) = (Arc::clone(config), urls.clone(), service.clone());
+            Ok(follow(link, Following { config, urls, service, to: to.clone(), sentinel, master }))
         }
         RedisServers::Cluster { urls, is_sharded } => cluster::dial(config, urls, *is_sharded, (first, last), to).await,
     }

@@ -1,5 +1,5 @@
-//! Asks Sentinels where the master is (<https://redis.io/docs/latest/develop/reference/sentinel-clients/>). Does not watch it: a Sentinel
-//! cuts the clients of a master that it demotes, and the next attempt asks anew.
+//! Asks Sentinels where the master is (<https://redis.io/docs/latest/develop/reference/sentinel-clients/>). Does not watch it: that
+//! is `follow.rs`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,7 +16,18 @@ use crate::trace;
 /// So many may be asked in the time of one attempt, though none answers. Source: none, a guess: three is what people run.
 const ASKED_PER_ATTEMPT: u32 = 4;
 
-/// The master, and who we are there. One after the other is asked, the one that knew the last time first.
+/// A master's host and port, as Sentinels name it.
+pub(super) type Master = (String, u16);
+
+/// A master that was named: where it is, who we are there, and which of the Sentinels named it.
+pub(super) struct Named {
+    pub(super) place: Place,
+    pub(super) login: Login,
+    pub(super) master: Master,
+    pub(super) sentinel: usize,
+}
+
+/// The master. One after the other is asked, the one that knew the last time first.
 pub(super) async fn find(
     config: &RedisConfig,
     urls: &[String],
@@ -24,18 +35,18 @@ pub(super) async fn find(
     is_tls: bool,
     first: &AtomicUsize,
     to: &Destination,
-) -> Result<(Place, Login), ConnectError> {
+) -> Result<Named, ConnectError> {
     let login = Login::given(to, "username", "password");
     let mut failures = Vec::new();
     for _ in urls {
-        let url = &urls[first.load(Ordering::Relaxed) % urls.len()];
+        let sentinel = first.load(Ordering::Relaxed) % urls.len();
         let patience = config.limits.handshake / ASKED_PER_ATTEMPT;
-        let asked = timeout(patience, ask_one(config, url, service, to)).await;
+        let asked = timeout(patience, ask_one(config, &urls[sentinel], service, to)).await;
         match asked.unwrap_or_else(|_| Err(temporary(Error::new(ErrorKind::TimedOut, "no answer in time")))) {
-            Ok((host, port)) => {
-                let place = Place::Tcp { host, port, is_tls };
+            Ok(master) => {
+                let place = Place::Tcp { host: master.0.clone(), port: master.1, is_tls };
                 debug!(target: trace::REDIS, %place, service, "the master");
-                return Ok((place, login));
+                return Ok(Named { place, login, master, sentinel });
             }
             Err(failed) if failed.is_terminal => return Err(failed),
             Err(failed) => failures.push(failed.error),
@@ -48,12 +59,12 @@ pub(super) async fn find(
     Err(temporary(Error::new(kind, format!("no Sentinel names a master {service:?}: {}", whys.join("; ")))))
 }
 
-async fn ask_one(
+pub(super) async fn ask_one(
     config: &RedisConfig,
     url: &str,
     service: &str,
     to: &Destination,
-) -> Result<(String, u16), ConnectError> {
+) -> Result<Master, ConnectError> {
     let given = Login::given(to, "sentinelUsername", "sentinelPassword");
     let invalid = |error| ConnectError { error, is_terminal: true };
     let Address { place, login } = Address::read(url, given).map_err(invalid)?;

@@ -322,9 +322,9 @@ impl Net {
 
     /// Nodes that do not answer are lost; what has waited for too long is refused.
     pub(super) fn look(&mut self) {
-        let mut lost = Vec::new();
+        let (mut lost, is_full) = (Vec::new(), self.outgoing.is_full());
         for (place, node) in &mut self.nodes {
-            if let Some(Err(error)) = node.up().map(|up| up.check_pulse(self.config.limits.heartbeat)) {
+            if let Some(Err(error)) = node.up().map(|up| up.check_pulse(self.config.limits.heartbeat, is_full)) {
                 lost.push((Arc::clone(place), error.to_string()));
             }
         }

@@ -95,6 +95,8 @@ pub(super) struct Up {
     asked: VecDeque<Asked>,
     /// When either connection was last heard of, while it was listened to.
     heard: [Instant; 2],
+    /// When the publishing connection was asked something while it owed no answer.
+    owes_since: Instant,
     is_pinging: [bool; 2],
     /// When the subscribing connection was last read empty.
     pub(super) heard_ms: u64,
@@ -109,6 +111,7 @@ impl Up {
             subscribing: Pipe::new(subscribing, limits.max_message_bytes + ORIGIN_BYTES),
             asked: VecDeque::new(),
             heard: [Instant::now(); 2],
+            owes_since: Instant::now(),
             is_pinging: [false; 2],
             heard_ms: now_ms(),
             has_read: false,
@@ -118,10 +121,17 @@ impl Up {
     pub(super) fn publish(&mut self, parcel: Parcel) {
         if parcel.ask.is_some() {
             self.publishing.say(&["ASKING"]);
-            self.sent.push_back(Sent::Asking);
+            self.owe(Sent::Asking);
         }
         self.publishing.out.extend_from_slice(&parcel.command);
-        self.sent.push_back(Sent::Publish(parcel));
+        self.owe(Sent::Publish(parcel));
+    }
+
+    fn owe(&mut self, sent: Sent) {
+        if self.sent.is_empty() {
+            self.owes_since = Instant::now();
+        }
+        self.sent.push_back(sent);
     }
 
     pub(super) fn subscribe(&mut self, dialect: &Dialect, topic: Box<str>, n: Option<u64>) {
@@ -212,16 +222,24 @@ impl Up {
         self.heard = [Instant::now(); 2];
     }
 
-    /// Asks connections that have been silent for signs of life; an error for those that gave none.
-    pub(super) fn check_pulse(&mut self, heartbeat: Duration) -> io::Result<()> {
+    /// Asks connections that have been silent for signs of life; an error for those that gave none. A node that owes answers while `holds_up`,
+    /// because no other gets anything before they come, has less time.
+    pub(super) fn check_pulse(&mut self, heartbeat: Duration, holds_up: bool) -> io::Result<()> {
         let now = Instant::now();
+        let owes_for = now.duration_since(self.heard[0].max(self.owes_since));
+        if holds_up && !self.sent.is_empty() && owes_for >= heartbeat {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "no answer came for a heartbeat, and nothing else can be sent",
+            ));
+        }
         let silences = self.heard.map(|heard| now.duration_since(heard));
         if silences.iter().any(|silence| *silence >= heartbeat * Limits::DEAD_AFTER_TENTHS / 10) {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "no byte came for 2.5 heartbeats"));
         }
         if silences[0] >= heartbeat && !std::mem::replace(&mut self.is_pinging[0], true) {
             self.publishing.say(&["PING"]);
-            self.sent.push_back(Sent::Ping);
+            self.owe(Sent::Ping);
         }
         if silences[1] >= heartbeat && !std::mem::replace(&mut self.is_pinging[1], true) {
             self.subscribing.say(&["PING"]);
@@ -319,6 +337,24 @@ mod tests {
                 });
             })
         }
+    }
+
+    #[test]
+    fn a_node_that_owes_answers_and_holds_up_the_others_has_one_heartbeat() {
+        let socket = || Box::new(tokio::io::duplex(64).0);
+        let heartbeat = Duration::from_secs(10);
+        let check = |owes_for: u64, silent_for: u64, sent: Option<Sent>, holds_up: bool| {
+            let mut up = Up::new(socket(), socket(), &Limits::default());
+            let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).expect("the machine is up");
+            up.sent.extend(sent);
+            (up.owes_since, up.heard[0]) = (ago(owes_for), ago(silent_for));
+            up.check_pulse(heartbeat, holds_up).is_ok()
+        };
+        assert!(!check(11, 11, Some(Sent::Ping), true));
+        assert!(check(11, 11, Some(Sent::Ping), false), "it holds up nobody");
+        assert!(check(11, 1, Some(Sent::Ping), true), "it answers");
+        assert!(check(1, 11, Some(Sent::Ping), true), "it has only just been asked");
+        assert!(check(11, 11, None, true), "it owes nothing");
     }
 
     fn asked(topic: &str) -> Asked {

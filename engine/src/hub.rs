@@ -9,14 +9,14 @@ mod connection;
 mod credit;
 mod fanout;
 mod halves;
+mod high_water;
 mod inlet;
 mod linger;
 mod loss;
 mod reader;
 mod seldom;
 mod stats;
-mod tide;
-mod tie;
+mod uplink;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -547,7 +547,15 @@ export interface ReconnectingDetail {
     readonly cause: PubSubError;
 }
 
-/** Counters by name, as far as a target keeps them. They only rise, except those that name what is there now. */
+/**
+ * Counters by name, as far as a target keeps them. They only rise, except those that name what is there now.
+ *
+ * Of events: `published` here, `sent`, `received`, `delivered` to the application, `unrouted` (nobody wanted them), `unwanted` (nobody
+ * listened when they came), `dropped` (there was no room, or the target ended), `refused` (permissions do not allow them). Of messages:
+ * `malformed`, `ignoredControls`. Of transports: `sentBytes`, `writes`. Of links: `accepted`, `connects`, `slowConsumers` that were cut.
+ * `gaps` that were told, `panics`: defects that were contained. There now: `connections`, `topics`, `members`, `waiting` events. Hubs with a
+ * backplane have more (docs/backplane.md), members of swarms have others.
+ */
 export interface TargetStats {
     readonly [counter: string]: number;
 }

@@ -55,12 +55,16 @@ export declare class InvalidPayloadError extends PubSubError {
 /** What this package throws, rejects with and reports; compare `code`, not the message. */
 export declare class PubSubError extends Error {
     readonly name: string;
+    /** What went wrong; docs/errors.md lists them all, with remedies. */
     readonly code: ErrorCode;
+    /** How many events were lost, or how often it happened; see {@link PubSubErrorOptions}. */
     readonly dropped: number | undefined;
     constructor(code: ErrorCode, message: string, options?: PubSubErrorOptions);
 }
 
+/** What an error may tell besides its code and its message. */
 export interface PubSubErrorOptions {
+    /** The error or thrown value behind it. */
     readonly cause?: unknown;
     /**
      * How many events were lost that this error stands for; of an error that costs none, how often it happened until it was told. This one
@@ -86,6 +90,7 @@ export declare class SlowConsumerError extends PubSubError {
  */
 export declare function createMemoryEventTarget<TEvent extends TypedEvent = AnyEvent>(): NativeTarget<TEvent>;
 
+/** When a batch is given on before it is full. */
 export interface BatchOptions {
     /** How long after its first item came a batch is given on as it is. Default: as long as it takes to fill it. */
     readonly maxDelayMs?: number;
@@ -129,6 +134,7 @@ export declare function reduce<TIn, TOut>(fn: (made: TOut, item: TIn) => TOut | 
  */
 export declare function toArray(): <T>(source: AsyncIterable<T>) => Promise<T[]>;
 
+/** Bounds of the groups. */
 export interface GroupByOptions {
     /** Items that may wait in all groups together; then the source is not read until some were. Default 16 384 (a guess). */
     readonly maxQueued?: number;
@@ -200,6 +206,7 @@ export declare function pipe<T, A, B, C, D, E, F, G, H>(source: AsyncIterable<T>
 export declare function pipe<T, A, B, C, D, E, F, G, H, I>(source: AsyncIterable<T>, a: (source: AsyncIterable<T>) => A, b: (source: A) => B, c: (source: B) => C, d: (source: C) => D, e: (source: D) => E, f: (source: E) => F, g: (source: F) => G, h: (source: G) => H, i: (source: H) => I): I;
 export declare function pipe<T, A, B, C, D, E, F, G, H, I, J>(source: AsyncIterable<T>, a: (source: AsyncIterable<T>) => A, b: (source: A) => B, c: (source: B) => C, d: (source: C) => D, e: (source: D) => E, f: (source: E) => F, g: (source: F) => G, h: (source: G) => H, i: (source: H) => I, j: (source: I) => J): J;
 
+/** The bound of the memory. */
 export interface DedupeOptions {
     /** Keys that are remembered; the one that was seen longest ago is forgotten. Default 65 536. */
     readonly maxKeys?: number;
@@ -242,9 +249,11 @@ export type Sink<TIn, TOut> = (source: AsyncIterable<TIn>) => Promise<TOut>;
 
 /** What an operator makes: an async iterator that leaves its source when it is left. */
 export interface Stream<T> extends AsyncIterableIterator<T, undefined, undefined>, AsyncDisposable {
+    /** The next item. Pulls may overlap; each gets its own item, in order. */
     next(): Promise<IteratorResult<T, undefined>>;
     /** Ends the stream and leaves its source; a next() that is pending gets the end at once. */
     return(): Promise<IteratorResult<T, undefined>>;
+    /** Leaves the source, then rejects with `error`. */
     throw(error?: unknown): Promise<IteratorResult<T, undefined>>;
     [Symbol.asyncIterator](): Stream<T>;
 }
@@ -300,6 +309,7 @@ export declare function createPubSub<TEventMap extends object = Record<string, u
  * that are published and travel; they are the same unless a schema transforms.
  */
 export interface PubSub<TEventMap extends object, TPublished extends object = TEventMap> extends AsyncDisposable {
+    /** The target that was given, or that was made. */
     readonly eventTarget: TypedEventTarget<EventsOf<TPublished>>;
     /** Dispatches one event. Throws `InvalidPayloadError` when its payload does not match its schema. */
     publish<TType extends keyof TPublished & string>(type: TType, id: string, payload: TPublished[TType]): void;
@@ -309,6 +319,7 @@ export interface PubSub<TEventMap extends object, TPublished extends object = TE
     close(): Promise<void>;
 }
 
+/** Over which target events go, and against which schemas payloads are checked. */
 export interface PubSubOptions<TEventMap extends object> {
     /** Where events go and come from. Default: an `EventTarget` of this process. */
     readonly eventTarget?: TypedEventTarget<EventsOf<TEventMap>>;
@@ -377,6 +388,7 @@ export interface StandardSchema<TInput = unknown, TOutput = TInput> {
     };
 }
 
+/** How a subscription waits, and what it does about what it misses. */
 export interface SubscribeOptions {
     /** Ends the iteration when it is aborted; what is queued is dropped. */
     readonly signal?: AbortSignal;
@@ -419,11 +431,15 @@ export type AnyEvent = TypedEvent<string, EventEnvelope>;
 
 /** How a target ended. `error` is there when it did not end by an orderly close. */
 export interface CloseDetail {
+    /** The close code: 1000 is an orderly end; docs/protocol.md has the others. */
     readonly code: number;
+    /** What the side that closed said, at most 123 bytes; often empty. */
     readonly reason: string;
+    /** Why it ended, where it was not asked to. */
     readonly error?: PubSubError;
 }
 
+/** How a target is closed. */
 export interface CloseOptions {
     /** Close code told to the peer. Default 1000. */
     readonly code?: number;
@@ -453,7 +469,9 @@ export type EventsOf<TEventMap extends object> = {
 
 /** Events may have been missed. Times are milliseconds since the epoch. */
 export interface GapDetail {
+    /** `connection-lost`: the link broke. `slow-consumer`, `overflow`: a queue was full. `upstream`: the hub missed them. `sequence`: numbers are missing. */
     readonly cause: 'connection-lost' | 'slow-consumer' | 'overflow' | 'upstream' | 'sequence';
+    /** `in`: events for this target. `out`: events of this target. `both`: either. */
     readonly direction: 'in' | 'out' | 'both';
     /** When the last byte came before the loss. */
     readonly from: number;
@@ -507,23 +525,37 @@ export interface NativeTarget<TEvent extends TypedEvent = AnyEvent, TLifeCycle e
     ref(): this;
     /** The open target no longer keeps the process alive. */
     unref(): this;
+    /** Counters since the target was made. */
     stats(): TargetStats;
 }
 
 /** The link was admitted; `native` tells whether the peer acknowledges subscriptions. */
 export interface OpenDetail {
+    /** False the first time. */
     readonly reconnected: boolean;
+    /** The peer acknowledges subscriptions and tells of gaps. */
     readonly native: boolean;
 }
 
 /** The link was lost, or an attempt to make it failed; the next attempt follows after `delayMs`. */
 export interface ReconnectingDetail {
+    /** Counts the attempts since the link was lost, from 1. */
     readonly attempt: number;
+    /** Milliseconds until the next attempt. */
     readonly delayMs: number;
+    /** Why the link was lost, or why the attempt failed. */
     readonly cause: PubSubError;
 }
 
-/** Counters by name, as far as a target keeps them. They only rise, except those that name what is there now. */
+/**
+ * Counters by name, as far as a target keeps them. They only rise, except those that name what is there now.
+ *
+ * Of events: `published` here, `sent`, `received`, `delivered` to the application, `unrouted` (nobody wanted them), `unwanted` (nobody
+ * listened when they came), `dropped` (there was no room, or the target ended), `refused` (permissions do not allow them). Of messages:
+ * `malformed`, `ignoredControls`. Of transports: `sentBytes`, `writes`. Of links: `accepted`, `connects`, `slowConsumers` that were cut.
+ * `gaps` that were told, `panics`: defects that were contained. There now: `connections`, `topics`, `members`, `waiting` events. Hubs with a
+ * backplane have more (docs/backplane.md), members of swarms have others.
+ */
 export interface TargetStats {
     readonly [counter: string]: number;
 }
@@ -549,6 +581,7 @@ export interface TypedEventTarget<TEvent extends TypedEvent> extends EventTarget
     dispatchEvent(event: TEvent): boolean;
 }
 
+/** What is known of a subscription once it is active. */
 export interface Acknowledgement {
     /** False when the peer cannot acknowledge and the subscription was only written. */
     readonly acknowledged: boolean;
@@ -583,6 +616,7 @@ export interface QueueOptions {
     readonly maxPendingBytes?: number;
 }
 
+/** How a target comes back when its link is lost. */
 export interface ReconnectOptions {
     /** False: a failing first attempt is the end. Default true. */
     readonly initial?: boolean;
@@ -598,6 +632,7 @@ export type GossipPeer = string | {
     readonly addresses: Addresses;
 };
 
+/** Which swarm a target joins, through which endpoint and by whom. */
 export interface IrohGossipOptions extends QueueOptions {
     /** Yours: the target never closes it. Its key signs what is dispatched here. One target per endpoint and topic. */
     readonly endpoint: Endpoint;
@@ -764,8 +799,11 @@ interface ConnectionPath {
     readonly selected: boolean;
     /** The round-trip time, as far as it is known. */
     readonly rttMs: number;
+    /** Bytes sent by this way, in UDP datagrams. */
     readonly sentBytes: number;
+    /** Bytes received by it. */
     readonly receivedBytes: number;
+    /** Packets sent by it and taken for lost. */
     readonly lostPackets: number;
 }
 
@@ -1010,6 +1048,7 @@ export interface HubLimits extends Limits {
     readonly maxPublishBytesPerSecond?: number;
 }
 
+/** What all hubs have, whatever carries their connections. */
 export interface HubOptions<TEvent extends TypedEvent = AnyEvent> extends HubCallbacks<TEvent>, QueueOptions {
     /** A connection's events go to the other connections that subscribe, too. Default false. */
     readonly relay?: boolean;
@@ -1017,6 +1056,7 @@ export interface HubOptions<TEvent extends TypedEvent = AnyEvent> extends HubCal
     readonly echo?: boolean;
     /** How long all readers together wait for one slow reader, once, in milliseconds. Default 250. */
     readonly stallMs?: number;
+    /** Bounds of messages, time, connections and topics. */
     readonly limits?: HubLimits;
     /** Who may come in, and what they may do. Without it everybody who reaches the hub may do everything. */
     readonly authorize?: Authorize;
@@ -1027,9 +1067,12 @@ export interface HubOptions<TEvent extends TypedEvent = AnyEvent> extends HubCal
     readonly backplane?: BackplaneTarget | RedisBackplaneOptions;
 }
 
+/** A connection that has ended. */
 export interface DisconnectionDetail {
     readonly connection: Connection;
+    /** The close code: of the side that closed, 1006 where nobody did. */
     readonly code: number;
+    /** What the side that closed said; often empty. */
     readonly reason: string;
     /** False when the peer vanished without a close. */
     readonly clean: boolean;
@@ -1083,6 +1126,7 @@ export interface IrohHubEventTarget<TEvent extends TypedEvent = AnyEvent> extend
     dial(nodeId: string, options?: WaitOptions): Promise<void>;
 }
 
+/** Where a hub takes Iroh connections. */
 export interface IrohOptions {
     /** Yours: the hub never closes it. */
     readonly endpoint: Endpoint;
@@ -1092,6 +1136,7 @@ export interface IrohOptions {
     readonly anyone?: boolean;
 }
 
+/** A hub of Iroh connections alone. */
 export interface IrohHubOptions<TEvent extends TypedEvent = AnyEvent> extends HubOptions<TEvent>, IrohOptions {
 }
 
@@ -1162,6 +1207,7 @@ interface RedisAtNodes extends RedisLogin {
     readonly sharded?: boolean;
 }
 
+/** What all spokes have, whatever carries their links. */
 interface SpokeOptions extends QueueOptions {
     /** Closes the target when it is aborted. */
     readonly signal?: AbortSignal;
@@ -1175,13 +1221,17 @@ interface SpokeOptions extends QueueOptions {
     readonly queueMaxAgeMs?: number;
     /** Own listeners hear what is dispatched here. Default false. */
     readonly echo?: boolean;
+    /** Bounds of messages and time. */
     readonly limits?: Limits;
 }
 
+/** How a client checks its server, and what it shows of itself. */
 interface ClientTlsOptions {
     /** Authorities to trust instead of the system's. */
     readonly ca?: Pem;
+    /** Certificate that the server may ask for; with `key`. */
     readonly cert?: Pem;
+    /** Its private key. */
     readonly key?: Pem;
     /** Name to expect in the certificate, when it is not the URL's. */
     readonly serverName?: string;
@@ -1189,6 +1239,7 @@ interface ClientTlsOptions {
     readonly insecure?: boolean;
 }
 
+/** Who we are at a Redis. */
 interface RedisLogin {
     /** Instead of the user of the URL. */
     readonly username?: OrAsked<string>;
@@ -1225,6 +1276,7 @@ export interface IrohAcceptOptions extends CommonOptions {
     readonly hubNodeId?: undefined;
 }
 
+/** A spoke either dials its hub or waits for it. */
 export type IrohSpokeOptions = IrohDialOptions | IrohAcceptOptions;
 
 /**
@@ -1291,6 +1343,7 @@ export { BackplaneTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export interface ProcessEventTarget<TEvent extends TypedEvent = AnyEvent> extends NativeTarget<TEvent>, BackplaneTarget {
 }
 
+/** Bounds and behaviour of a member of a bus. */
 export interface ProcessEventTargetOptions extends QueueOptions {
     /** Closes the target when it is aborted. */
     readonly signal?: AbortSignal;
@@ -1300,6 +1353,7 @@ export interface ProcessEventTargetOptions extends QueueOptions {
     readonly maxBufferedAmount?: number;
     /** Bytes that may wait for this target while its thread is busy. Default 64 MiB. */
     readonly maxPendingBytes?: number;
+    /** Bounds of messages. */
     readonly limits?: Pick<Limits, 'maxMessageBytes' | 'maxTopicBytes'>;
 }
 
@@ -1324,6 +1378,7 @@ export { OrAsked }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Pem }; // see @alkdev/pubsub-native/event-target-iroh-gossip
 export { RedisBackplaneOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { RedisCommonOptions }; // see @alkdev/pubsub-native/event-target-iroh-hub
+/** What a Redis target is made with: one server, Sentinels or a cluster. */
 export type RedisEventTargetOptions = RedisCommonOptions & (RedisAtUrl | RedisAtSentinels | RedisAtNodes);
 
 export { RedisAtNodes }; // see @alkdev/pubsub-native/event-target-iroh-hub
@@ -1355,6 +1410,7 @@ export interface WorkerLike {
     postMessage(message: unknown): void;
 }
 
+/** Bounds and behaviour of either end; each has its own. */
 export interface WorkerEventTargetOptions {
     /** Closes the target, not the worker, when it is aborted. */
     readonly signal?: AbortSignal;
@@ -1402,6 +1458,7 @@ export interface WebSocketLike {
     removeEventListener(type: WebSocketEventName, listener: (event: object) => void): void;
 }
 
+/** How a target over a WebSocket of yours behaves. */
 export interface WebSocketObjectOptions {
     /** Closes the target, not the socket, when it is aborted. */
     readonly signal?: AbortSignal;
@@ -1422,6 +1479,7 @@ export interface WebSocketObjectOptions {
 /** Header names and values of the handshake. */
 export type HeaderFields = Readonly<Record<string, string>>;
 
+/** How a WebSocket spoke reaches its hub. */
 export interface WebSocketClientOptions extends SpokeOptions {
     /** Sent with the handshake; a function is asked before each attempt. */
     readonly headers?: OrAsked<HeaderFields>;
@@ -1457,6 +1515,7 @@ export { Authorize }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { Grants }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { PeerInfo }; // see @alkdev/pubsub-native/event-target-iroh-hub
 export { BackplaneTarget }; // see @alkdev/pubsub-native/event-target-iroh-hub
+/** What is known of a WebSocket that another library has made. */
 export interface ConnectionOptions {
     /** The request that the WebSocket was made of: what `authorize.connect` and `connection.headers` know of the peer. */
     readonly request?: ForeignRequest;
@@ -1505,13 +1564,16 @@ export interface Attachment extends Disposable {
     detach(): void;
 }
 
+/** Which upgrades of a server are taken, and how. */
 export interface AttachOptions extends UpgradeOptions {
     /** Path of the only URL that is ours; the server's other upgrades are not touched. Default: all of them are ours. */
     readonly path?: string;
 }
 
+/** A listener of `upgrade`, as `http.Server` calls it. */
 export type UpgradeListener = (request: UpgradeRequest, socket: UpgradeSocket, head: Uint8Array) => void;
 
+/** How an upgrade is taken. */
 export interface UpgradeOptions {
     /**
      * Take the socket's descriptor over where the platform allows, so that the connection runs at native speed; false carries its bytes
@@ -1541,6 +1603,7 @@ export interface UpgradeSocket {
     destroy(): unknown;
 }
 
+/** A hub that takes WebSocket connections. */
 export interface WebSocketHubEventTarget<TEvent extends TypedEvent = AnyEvent> extends HubEventTarget<TEvent> {
     /**
      * Takes the WebSocket upgrades of an `http.Server` or `https.Server`: all of them, or those of `path`. The others are left to whoever
@@ -1559,6 +1622,7 @@ export interface WebSocketHubEventTarget<TEvent extends TypedEvent = AnyEvent> e
     removeConnection(socket: ForeignWebSocket): void;
 }
 
+/** Where a hub listens. */
 export interface ListenOptions {
     /** 0 asks the system for a free port; `hub.address` has it after `hub.ready()`. */
     readonly port: number;
@@ -1570,8 +1634,11 @@ export interface ListenOptions {
     readonly reusePort?: boolean;
 }
 
+/** Certificates of a hub. */
 export interface ServerTlsOptions {
+    /** The certificate, and behind it those between it and an authority. */
     readonly cert: Pem;
+    /** Its private key. */
     readonly key: Pem;
     /** Certificate authorities that client certificates are checked against. */
     readonly ca?: Pem;
@@ -1579,9 +1646,11 @@ export interface ServerTlsOptions {
     readonly requestCert?: boolean;
 }
 
+/** How a hub gets WebSocket connections, and from whom. */
 export interface WebSocketOptions {
     /** Where the hub listens itself. Without it connections come by `attach`, `handleUpgrade` and `addConnection`. */
     readonly listen?: ListenOptions;
+    /** Makes it `wss:`. Default: none. */
     readonly tls?: ServerTlsOptions;
     /** Whoever reaches the port may connect, publish and subscribe. Needed to be reached by anything but loopback without `authorize`. */
     readonly anyone?: boolean;
@@ -1591,6 +1660,7 @@ export interface WebSocketOptions {
     readonly allowedOrigins?: readonly string[];
 }
 
+/** A hub of WebSocket connections alone. */
 export interface WebSocketServerOptions<TEvent extends TypedEvent = AnyEvent> extends HubOptions<TEvent>, WebSocketOptions {
 }
 
@@ -1621,6 +1691,7 @@ export declare function createWebSocketServerEventTarget<TEvent extends TypedEve
  */
 export declare function createFaultProxy(options: FaultProxyOptions): FaultProxy;
 
+/** How a delay varies, and in which direction it holds. */
 export interface FaultDelayOptions {
     /** Up to so many milliseconds more, chosen anew for each piece that is read. Default 0. */
     readonly jitterMs?: number;
@@ -1667,6 +1738,7 @@ export interface FaultProxy extends AsyncDisposable {
     unref(): this;
 }
 
+/** Between whom a fault proxy stands. */
 export interface FaultProxyOptions {
     /** Where connections are passed on to; `hub.address` fits. Host: default "127.0.0.1". */
     readonly to: {
@@ -1751,6 +1823,7 @@ export interface Network extends AsyncDisposable {
 /** A node of a network: its name, or the hub or spoke at it. */
 export type NetworkNode = string | EventTarget;
 
+/** What a network rolls its dice with. */
 export interface NetworkOptions {
     /** Decides every random part of a lag. Default: a random one; `network.seed` has it. */
     readonly seed?: number;
@@ -1787,6 +1860,7 @@ export { WebSocketHubEventTarget }; // see @alkdev/pubsub-native/event-target-we
 export { ListenOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { ServerTlsOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
 export { WebSocketOptions }; // see @alkdev/pubsub-native/event-target-websocket-server
+/** A hub of connections of any kind. */
 export interface CreateHubOptions<TEvent extends TypedEvent = AnyEvent> extends HubOptions<TEvent> {
     /** WebSocket connections: where the hub listens for them, and whom it lets in. */
     readonly websocket?: WebSocketOptions;

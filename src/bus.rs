@@ -16,7 +16,7 @@ use napi_derive::napi;
 use crate::backplane::NativeBackplane;
 use crate::hub::Address;
 use crate::inbox::Inbox;
-use crate::port::{Port, close_reason, port_methods};
+use crate::port::{Port, close_reason, counters, port_methods};
 use crate::publisher;
 use crate::runtime::{self, EndsWithEnvironment, end_with_environment};
 use crate::text::{JsText, Numbers, TextOut};
@@ -111,15 +111,15 @@ impl NativeBus {
     #[napi(catch_unwind, ts_return_type = "Record<string, number>")]
     pub fn stats(&self) -> BTreeMap<&'static str, f64> {
         let stats = self.shared.bus.stats();
-        BTreeMap::from([
-            ("published", stats.published as f64),
-            ("unrouted", stats.unrouted as f64),
-            ("delivered", stats.delivered as f64),
-            ("dropped", stats.dropped as f64),
-            ("gaps", stats.gaps as f64),
-            ("topics", stats.topics as f64),
-            ("waiting", stats.waiting as f64),
-            ("members", stats.members as f64),
+        counters([
+            ("published", stats.published),
+            ("unrouted", stats.unrouted),
+            ("delivered", stats.delivered),
+            ("dropped", stats.dropped),
+            ("gaps", stats.gaps),
+            ("topics", stats.topics),
+            ("waiting", stats.waiting),
+            ("members", stats.members),
         ])
     }
 

@@ -21,7 +21,7 @@ use crate::attached::Door;
 use crate::backplane::NativeBackplane;
 use crate::convert::{GrantLists, HubOptions, Verdict};
 use crate::inbox::{Inbox, Resume};
-use crate::port::{Port, close_reason, port_methods};
+use crate::port::{Port, close_reason, counters, port_methods};
 use crate::publisher;
 use crate::runtime::{self, EndsWithEnvironment, end_with_environment};
 use crate::text::{JsText, Numbers, TextOut};
@@ -280,7 +280,7 @@ impl NativeHub {
     #[napi(catch_unwind, ts_return_type = "Record<string, number>")]
     pub fn connection_stats(&self, connection: u32) -> BTreeMap<&'static str, f64> {
         let (received, sent) = self.shared.hub.connection_stats(ConnKey::from_bits(connection));
-        BTreeMap::from([("received", received as f64), ("sent", sent as f64)])
+        counters([("received", received), ("sent", sent)])
     }
 
     /// Connections subscribed to a topic.
@@ -293,28 +293,28 @@ impl NativeHub {
     #[napi(catch_unwind, ts_return_type = "Record<string, number>")]
     pub fn stats(&self) -> BTreeMap<&'static str, f64> {
         let stats = self.shared.hub.stats();
-        BTreeMap::from([
-            ("connections", stats.connections as f64),
-            ("accepted", stats.accepted as f64),
-            ("topics", stats.topics as f64),
-            ("published", stats.published as f64),
-            ("received", stats.received as f64),
-            ("delivered", stats.delivered as f64),
-            ("sent", stats.sent as f64),
-            ("sentBytes", stats.sent_bytes as f64),
-            ("writes", stats.writes as f64),
-            ("unrouted", stats.unrouted as f64),
-            ("dropped", stats.dropped as f64),
-            ("refused", stats.refused as f64),
-            ("malformed", stats.malformed as f64),
-            ("ignoredControls", stats.ignored_controls as f64),
-            ("slowConsumers", stats.slow_consumers as f64),
-            ("panics", stats.panics as f64),
-            ("backplanePublished", stats.backplane_published as f64),
-            ("backplaneReceived", stats.backplane_received as f64),
-            ("backplaneDropped", stats.backplane_dropped as f64),
-            ("backplaneGaps", stats.backplane_gaps as f64),
-            ("backplaneTopics", stats.backplane_topics as f64),
+        counters([
+            ("connections", stats.connections),
+            ("accepted", stats.accepted),
+            ("topics", stats.topics),
+            ("published", stats.published),
+            ("received", stats.received),
+            ("delivered", stats.delivered),
+            ("sent", stats.sent),
+            ("sentBytes", stats.sent_bytes),
+            ("writes", stats.writes),
+            ("unrouted", stats.unrouted),
+            ("dropped", stats.dropped),
+            ("refused", stats.refused),
+            ("malformed", stats.malformed),
+            ("ignoredControls", stats.ignored_controls),
+            ("slowConsumers", stats.slow_consumers),
+            ("panics", stats.panics),
+            ("backplanePublished", stats.backplane_published),
+            ("backplaneReceived", stats.backplane_received),
+            ("backplaneDropped", stats.backplane_dropped),
+            ("backplaneGaps", stats.backplane_gaps),
+            ("backplaneTopics", stats.backplane_topics),
         ])
     }
 

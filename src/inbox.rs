@@ -336,7 +336,7 @@ impl Delivery for Inbox {
         self.bytes.load(Ordering::Relaxed) >= Limits::INBOX_BYTES
     }
 
-    fn ebb(&self) {
+    fn freed_much(&self) {
         heap::give_back();
     }
 

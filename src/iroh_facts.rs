@@ -63,56 +63,32 @@ impl From<PathFacts> for Path {
     }
 }
 
-/// Counters of a connection.
-#[napi(object)]
-pub struct ConnectionStats {
-    pub sent_bytes: f64,
-    pub received_bytes: f64,
-    pub sent_datagrams: f64,
-    pub received_datagrams: f64,
-    pub lost_packets: f64,
-    pub lost_bytes: f64,
-}
-
-impl From<ConnectionFacts> for ConnectionStats {
-    fn from(facts: ConnectionFacts) -> Self {
-        Self {
-            sent_bytes: facts.sent_bytes as f64,
-            received_bytes: facts.received_bytes as f64,
-            sent_datagrams: facts.sent_datagrams as f64,
-            received_datagrams: facts.received_datagrams as f64,
-            lost_packets: facts.lost_packets as f64,
-            lost_bytes: facts.lost_bytes as f64,
+/// An object of counters and how it is made of the engine's: numbers as JavaScript has them, exact up to 2⁵³.
+macro_rules! counters {
+    ($(#[doc = $doc:literal])* $object:ident from $facts:ident: $($counter:ident),*) => {
+        $(#[doc = $doc])*
+        #[napi(object)]
+        pub struct $object {
+            $(pub $counter: f64),*
         }
-    }
-}
 
-/// Counters of an endpoint.
-#[napi(object)]
-pub struct EndpointStats {
-    pub connections: f64,
-    pub accepted: f64,
-    pub dialled: f64,
-    pub denied: f64,
-    pub failed: f64,
-    pub refused: f64,
-    pub crowded_out: f64,
-    pub retried: f64,
-}
-
-impl From<EndpointFacts> for EndpointStats {
-    fn from(facts: EndpointFacts) -> Self {
-        Self {
-            connections: facts.connections as f64,
-            accepted: facts.accepted as f64,
-            dialled: facts.dialled as f64,
-            denied: facts.denied as f64,
-            failed: facts.failed as f64,
-            refused: facts.refused as f64,
-            crowded_out: facts.crowded_out as f64,
-            retried: facts.retried as f64,
+        impl From<$facts> for $object {
+            fn from(facts: $facts) -> Self {
+                Self { $($counter: facts.$counter as f64),* }
+            }
         }
-    }
+    };
+}
+
+counters! {
+    /// Counters of a connection.
+    ConnectionStats from ConnectionFacts:
+        sent_bytes, received_bytes, sent_datagrams, received_datagrams, lost_packets, lost_bytes
+}
+
+counters! {
+    /// Counters of an endpoint.
+    EndpointStats from EndpointFacts: connections, accepted, dialled, denied, failed, refused, crowded_out, retried
 }
 
 /// A relay of an endpoint.

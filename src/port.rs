@@ -1,6 +1,7 @@
 //! What every native target shares: kept pairs, the inbox, tokens, and the methods of the port. Does not know what a target is.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -130,6 +131,11 @@ impl Port {
 /// A close code and reason from JavaScript.
 pub(crate) fn close_reason(code: u32, reason: String) -> CloseReason {
     CloseReason::new(CloseCode(u16::try_from(code).unwrap_or(CloseCode::NORMAL.0)), reason)
+}
+
+/// Counters as JavaScript has numbers: exact up to 2⁵³.
+pub(crate) fn counters<const N: usize>(named: [(&'static str, u64); N]) -> BTreeMap<&'static str, f64> {
+    named.into_iter().map(|(name, count)| (name, count as f64)).collect()
 }
 
 /// The methods of the port that are the same on every class; `$target` is the engine's handle, `$publish` sends an event to all it

@@ -17,7 +17,7 @@ use crate::backplane::NativeBackplane;
 use crate::convert;
 use crate::hub::Address;
 use crate::inbox::{Inbox, Resume};
-use crate::port::{Port, close_reason, port_methods};
+use crate::port::{Port, close_reason, counters, port_methods};
 use crate::publisher;
 use crate::runtime::{self, EndsWithEnvironment, end_with_environment};
 use crate::text::{JsText, Numbers, TextOut};
@@ -130,22 +130,22 @@ impl NativeSpoke {
     #[napi(catch_unwind, ts_return_type = "Record<string, number>")]
     pub fn stats(&self) -> BTreeMap<&'static str, f64> {
         let stats = self.shared.spoke.stats();
-        BTreeMap::from([
-            ("published", stats.published as f64),
-            ("sent", stats.sent as f64),
-            ("sentBytes", stats.sent_bytes as f64),
-            ("writes", stats.writes as f64),
-            ("received", stats.received as f64),
-            ("delivered", stats.delivered as f64),
-            ("unwanted", stats.unwanted as f64),
-            ("dropped", stats.dropped as f64),
-            ("refused", stats.refused as f64),
-            ("malformed", stats.malformed as f64),
-            ("ignoredControls", stats.ignored_controls as f64),
-            ("gaps", stats.gaps as f64),
-            ("connects", stats.connects as f64),
-            ("topics", stats.topics as f64),
-            ("panics", stats.panics as f64),
+        counters([
+            ("published", stats.published),
+            ("sent", stats.sent),
+            ("sentBytes", stats.sent_bytes),
+            ("writes", stats.writes),
+            ("received", stats.received),
+            ("delivered", stats.delivered),
+            ("unwanted", stats.unwanted),
+            ("dropped", stats.dropped),
+            ("refused", stats.refused),
+            ("malformed", stats.malformed),
+            ("ignoredControls", stats.ignored_controls),
+            ("gaps", stats.gaps),
+            ("connects", stats.connects),
+            ("topics", stats.topics),
+            ("panics", stats.panics),
         ])
     }
 

@@ -17,6 +17,7 @@ export interface ForeignWebSocket {
   close(code?: number, reason?: string): unknown;
 }
 
+/** What is known of a WebSocket that another library has made. */
 export interface ConnectionOptions {
   /** The request that the WebSocket was made of: what `authorize.connect` and `connection.headers` know of the peer. */
   readonly request?: ForeignRequest;

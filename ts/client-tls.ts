@@ -4,10 +4,13 @@ import { boolean, checkNames, given, string } from './options.js';
 import { type Pem, pemText } from './pem.js';
 import type { NativeTlsClient } from './port.js';
 
+/** How a client checks its server, and what it shows of itself. */
 export interface ClientTlsOptions {
   /** Authorities to trust instead of the system's. */
   readonly ca?: Pem;
+  /** Certificate that the server may ask for; with `key`. */
   readonly cert?: Pem;
+  /** Its private key. */
   readonly key?: Pem;
   /** Name to expect in the certificate, when it is not the URL's. */
   readonly serverName?: string;

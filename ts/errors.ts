@@ -38,7 +38,9 @@ export const errorCodes = {
 /** A code that this package raises by itself, or one that came from the engine or a peer. */
 export type ErrorCode = keyof typeof errorCodes | (string & {});
 
+/** What an error may tell besides its code and its message. */
 export interface PubSubErrorOptions {
+  /** The error or thrown value behind it. */
   readonly cause?: unknown;
   /**
    * How many events were lost that this error stands for; of an error that costs none, how often it happened until it was told. This one
@@ -50,7 +52,9 @@ export interface PubSubErrorOptions {
 /** What this package throws, rejects with and reports; compare `code`, not the message. */
 export class PubSubError extends Error {
   override readonly name: string = 'PubSubError';
+  /** What went wrong; docs/errors.md lists them all, with remedies. */
   readonly code: ErrorCode;
+  /** How many events were lost, or how often it happened; see {@link PubSubErrorOptions}. */
   readonly dropped: number | undefined;
 
   constructor(code: ErrorCode, message: string, options: PubSubErrorOptions = {}) {

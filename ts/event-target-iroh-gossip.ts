@@ -21,6 +21,7 @@ export type { ReconnectOptions } from './spoke-options.js';
 /** A member to begin with: a ticket, or its id alone, when the endpoint knows its addresses or finds them, or with them. */
 export type GossipPeer = string | { readonly nodeId: string; readonly addresses: Addresses };
 
+/** Which swarm a target joins, through which endpoint and by whom. */
 export interface IrohGossipOptions extends QueueOptions {
   /** Yours: the target never closes it. Its key signs what is dispatched here. One target per endpoint and topic. */
   readonly endpoint: Endpoint;

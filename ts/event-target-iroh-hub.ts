@@ -21,6 +21,7 @@ export type {
 } from './hub-target.js';
 export type { IrohOptions } from './iroh-options.js';
 
+/** A hub of Iroh connections alone. */
 export interface IrohHubOptions<TEvent extends TypedEvent = AnyEvent> extends HubOptions<TEvent>, IrohOptions {}
 
 /**

@@ -36,6 +36,7 @@ export interface IrohAcceptOptions extends CommonOptions {
   readonly hubNodeId?: undefined;
 }
 
+/** A spoke either dials its hub or waits for it. */
 export type IrohSpokeOptions = IrohDialOptions | IrohAcceptOptions;
 
 /**

@@ -15,6 +15,7 @@ export interface ProcessEventTarget<TEvent extends TypedEvent = AnyEvent>
   extends NativeTarget<TEvent>,
     BackplaneTarget {}
 
+/** Bounds and behaviour of a member of a bus. */
 export interface ProcessEventTargetOptions extends QueueOptions {
   /** Closes the target when it is aborted. */
   readonly signal?: AbortSignal;
@@ -24,6 +25,7 @@ export interface ProcessEventTargetOptions extends QueueOptions {
   readonly maxBufferedAmount?: number;
   /** Bytes that may wait for this target while its thread is busy. Default 64 MiB. */
   readonly maxPendingBytes?: number;
+  /** Bounds of messages. */
   readonly limits?: Pick<Limits, 'maxMessageBytes' | 'maxTopicBytes'>;
 }
 

@@ -27,6 +27,7 @@ export type { WebSocketLike, WebSocketObjectOptions } from './websocket-object.j
 /** Header names and values of the handshake. */
 export type HeaderFields = Readonly<Record<string, string>>;
 
+/** How a WebSocket spoke reaches its hub. */
 export interface WebSocketClientOptions extends SpokeOptions {
   /** Sent with the handshake; a function is asked before each attempt. */
   readonly headers?: OrAsked<HeaderFields>;

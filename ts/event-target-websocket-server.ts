@@ -29,6 +29,7 @@ export type {
 export type { WebSocketHubEventTarget } from './websocket-hub.js';
 export type { ListenOptions, ServerTlsOptions, WebSocketOptions } from './websocket-options.js';
 
+/** A hub of WebSocket connections alone. */
 export interface WebSocketServerOptions<TEvent extends TypedEvent = AnyEvent>
   extends HubOptions<TEvent>,
     WebSocketOptions {}

@@ -9,6 +9,7 @@ import { WorkerTarget } from './worker-target.js';
 
 export type { WorkerLike } from './worker-port.js';
 
+/** Bounds and behaviour of either end; each has its own. */
 export interface WorkerEventTargetOptions {
   /** Closes the target, not the worker, when it is aborted. */
   readonly signal?: AbortSignal;

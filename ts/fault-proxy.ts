@@ -11,6 +11,7 @@ import { boolean, checkNames, nonNegativeInteger, oneOf, string, wrong } from '.
 /** Which way bytes go: `up` from whoever connects to `to`, `down` from there back. */
 export type FaultDirection = 'up' | 'down' | 'both';
 
+/** Between whom a fault proxy stands. */
 export interface FaultProxyOptions {
   /** Where connections are passed on to; `hub.address` fits. Host: default "127.0.0.1". */
   readonly to: { readonly host?: string; readonly port: number; readonly url?: string };
@@ -22,6 +23,7 @@ export interface FaultProxyOptions {
   readonly seed?: number;
 }
 
+/** How a delay varies, and in which direction it holds. */
 export interface FaultDelayOptions {
   /** Up to so many milliseconds more, chosen anew for each piece that is read. Default 0. */
   readonly jitterMs?: number;

@@ -30,6 +30,7 @@ export interface HubLimits extends Limits {
   readonly maxPublishBytesPerSecond?: number;
 }
 
+/** What all hubs have, whatever carries their connections. */
 export interface HubOptions<TEvent extends TypedEvent = AnyEvent> extends HubCallbacks<TEvent>, QueueOptions {
   /** A connection's events go to the other connections that subscribe, too. Default false. */
   readonly relay?: boolean;
@@ -37,6 +38,7 @@ export interface HubOptions<TEvent extends TypedEvent = AnyEvent> extends HubCal
   readonly echo?: boolean;
   /** How long all readers together wait for one slow reader, once, in milliseconds. Default 250. */
   readonly stallMs?: number;
+  /** Bounds of messages, time, connections and topics. */
   readonly limits?: HubLimits;
   /** Who may come in, and what they may do. Without it everybody who reaches the hub may do everything. */
   readonly authorize?: Authorize;

@@ -20,9 +20,12 @@ export interface HubLifeCycleEvents extends LifeCycleEvents {
   backpressure: { readonly connection: Connection; readonly bufferedAmount: number };
 }
 
+/** A connection that has ended. */
 export interface DisconnectionDetail {
   readonly connection: Connection;
+  /** The close code: of the side that closed, 1006 where nobody did. */
   readonly code: number;
+  /** What the side that closed said; often empty. */
   readonly reason: string;
   /** False when the peer vanished without a close. */
   readonly clean: boolean;

@@ -27,6 +27,7 @@ export type { Attachment, AttachOptions, UpgradeOptions } from './upgrades.js';
 export type { WebSocketHubEventTarget } from './websocket-hub.js';
 export type { ListenOptions, ServerTlsOptions, WebSocketOptions } from './websocket-options.js';
 
+/** A hub of connections of any kind. */
 export interface CreateHubOptions<TEvent extends TypedEvent = AnyEvent> extends HubOptions<TEvent> {
   /** WebSocket connections: where the hub listens for them, and whom it lets in. */
   readonly websocket?: WebSocketOptions;

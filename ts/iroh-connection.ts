@@ -33,8 +33,11 @@ export interface ConnectionPath {
   readonly selected: boolean;
   /** The round-trip time, as far as it is known. */
   readonly rttMs: number;
+  /** Bytes sent by this way, in UDP datagrams. */
   readonly sentBytes: number;
+  /** Bytes received by it. */
   readonly receivedBytes: number;
+  /** Packets sent by it and taken for lost. */
   readonly lostPackets: number;
 }
 

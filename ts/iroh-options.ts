@@ -6,6 +6,7 @@ import { calling, nativeOf } from './iroh-native.js';
 import type { NativeHub } from './native.js';
 import { boolean, checkNames, string } from './options.js';
 
+/** Where a hub takes Iroh connections. */
 export interface IrohOptions {
   /** Yours: the hub never closes it. */
   readonly endpoint: Endpoint;

@@ -12,6 +12,7 @@ import type { NativeNetwork } from './port.js';
 import { type SpokeOptions, spokeOptionNames } from './spoke-options.js';
 import type { AnyEvent, NativeTarget, TypedEvent } from './types.js';
 
+/** What a network rolls its dice with. */
 export interface NetworkOptions {
   /** Decides every random part of a lag. Default: a random one; `network.seed` has it. */
   readonly seed?: number;

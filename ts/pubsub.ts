@@ -13,6 +13,7 @@ import { checkNow, readSchemas, type Schemas } from './validation.js';
 /** Where payloads are checked: before they are published, when they are pulled from a subscription, or both. */
 export type Validate = 'publish' | 'receive' | 'both';
 
+/** Over which target events go, and against which schemas payloads are checked. */
 export interface PubSubOptions<TEventMap extends object> {
   /** Where events go and come from. Default: an `EventTarget` of this process. */
   readonly eventTarget?: TypedEventTarget<EventsOf<TEventMap>>;
@@ -41,6 +42,7 @@ export type ReceivedOf<TSchemas extends SchemaMap, TValidate extends Validate> =
  * that are published and travel; they are the same unless a schema transforms.
  */
 export interface PubSub<TEventMap extends object, TPublished extends object = TEventMap> extends AsyncDisposable {
+  /** The target that was given, or that was made. */
   readonly eventTarget: TypedEventTarget<EventsOf<TPublished>>;
   /** Dispatches one event. Throws `InvalidPayloadError` when its payload does not match its schema. */
   publish<TType extends keyof TPublished & string>(type: TType, id: string, payload: TPublished[TType]): void;

@@ -30,6 +30,7 @@ export interface RedisCommonOptions extends Omit<SpokeOptions, 'peer' | 'helloTi
   readonly limits?: Omit<Limits, 'maxMalformed'>;
 }
 
+/** What a Redis target is made with: one server, Sentinels or a cluster. */
 export type RedisEventTargetOptions = RedisCommonOptions & (RedisAtUrl | RedisAtSentinels | RedisAtNodes);
 
 /** How hubs are joined by a Redis without a target there. `url`, users and passwords are texts. */

@@ -10,6 +10,7 @@ import type { Destination, HeaderPairs } from './spoke-target.js';
 /** A node or a Sentinel: its URL, or host and port of one without TLS. */
 export type RedisServer = string | URL | { readonly host: string; readonly port?: number };
 
+/** Who we are at a Redis. */
 export interface RedisLogin {
   /** Instead of the user of the URL. */
   readonly username?: OrAsked<string>;

@@ -5,6 +5,7 @@ import { checkLimits, type Limits, limitNames, type QueueOptions, readLimits, re
 import { checkNames, type Kind, readAll } from './options.js';
 import type { NativeSpokeOptions } from './port.js';
 
+/** How a target comes back when its link is lost. */
 export interface ReconnectOptions {
   /** False: a failing first attempt is the end. Default true. */
   readonly initial?: boolean;
@@ -14,6 +15,7 @@ export interface ReconnectOptions {
   readonly maxDelayMs?: number;
 }
 
+/** What all spokes have, whatever carries their links. */
 export interface SpokeOptions extends QueueOptions {
   /** Closes the target when it is aborted. */
   readonly signal?: AbortSignal;
@@ -27,6 +29,7 @@ export interface SpokeOptions extends QueueOptions {
   readonly queueMaxAgeMs?: number;
   /** Own listeners hear what is dispatched here. Default false. */
   readonly echo?: boolean;
+  /** Bounds of messages and time. */
   readonly limits?: Limits;
 }
 

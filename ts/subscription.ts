@@ -11,6 +11,7 @@ import { abortSignal, callback, checkNames, oneOf, positiveInteger } from './opt
 import type { EventEnvelope, GapDetail } from './types.js';
 import type { Acknowledgement } from './waiting.js';
 
+/** How a subscription waits, and what it does about what it misses. */
 export interface SubscribeOptions {
   /** Ends the iteration when it is aborted; what is queued is dropped. */
   readonly signal?: AbortSignal;

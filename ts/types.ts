@@ -73,27 +73,37 @@ export type LinkState = 'connecting' | 'open' | 'reconnecting' | 'closing' | 'cl
 
 /** How a target ended. `error` is there when it did not end by an orderly close. */
 export interface CloseDetail {
+  /** The close code: 1000 is an orderly end; docs/protocol.md has the others. */
   readonly code: number;
+  /** What the side that closed said, at most 123 bytes; often empty. */
   readonly reason: string;
+  /** Why it ended, where it was not asked to. */
   readonly error?: PubSubError;
 }
 
 /** The link was admitted; `native` tells whether the peer acknowledges subscriptions. */
 export interface OpenDetail {
+  /** False the first time. */
   readonly reconnected: boolean;
+  /** The peer acknowledges subscriptions and tells of gaps. */
   readonly native: boolean;
 }
 
 /** The link was lost, or an attempt to make it failed; the next attempt follows after `delayMs`. */
 export interface ReconnectingDetail {
+  /** Counts the attempts since the link was lost, from 1. */
   readonly attempt: number;
+  /** Milliseconds until the next attempt. */
   readonly delayMs: number;
+  /** Why the link was lost, or why the attempt failed. */
   readonly cause: PubSubError;
 }
 
 /** Events may have been missed. Times are milliseconds since the epoch. */
 export interface GapDetail {
+  /** `connection-lost`: the link broke. `slow-consumer`, `overflow`: a queue was full. `upstream`: the hub missed them. `sequence`: numbers are missing. */
   readonly cause: 'connection-lost' | 'slow-consumer' | 'overflow' | 'upstream' | 'sequence';
+  /** `in`: events for this target. `out`: events of this target. `both`: either. */
   readonly direction: 'in' | 'out' | 'both';
   /** When the last byte came before the loss. */
   readonly from: number;
@@ -114,11 +124,20 @@ export interface LifeCycleEvents {
   close: CloseDetail;
 }
 
-/** Counters by name, as far as a target keeps them. They only rise, except those that name what is there now. */
+/**
+ * Counters by name, as far as a target keeps them. They only rise, except those that name what is there now.
+ *
+ * Of events: `published` here, `sent`, `received`, `delivered` to the application, `unrouted` (nobody wanted them), `unwanted` (nobody
+ * listened when they came), `dropped` (there was no room, or the target ended), `refused` (permissions do not allow them). Of messages:
+ * `malformed`, `ignoredControls`. Of transports: `sentBytes`, `writes`. Of links: `accepted`, `connects`, `slowConsumers` that were cut.
+ * `gaps` that were told, `panics`: defects that were contained. There now: `connections`, `topics`, `members`, `waiting` events. Hubs with a
+ * backplane have more (docs/backplane.md), members of swarms have others.
+ */
 export interface TargetStats {
   readonly [counter: string]: number;
 }
 
+/** How a target is closed. */
 export interface CloseOptions {
   /** Close code told to the peer. Default 1000. */
   readonly code?: number;
@@ -174,5 +193,6 @@ export interface NativeTarget<TEvent extends TypedEvent = AnyEvent, TLifeCycle e
   ref(): this;
   /** The open target no longer keeps the process alive. */
   unref(): this;
+  /** Counters since the target was made. */
   stats(): TargetStats;
 }

@@ -29,8 +29,10 @@ export interface UpgradeServer {
   removeListener(event: 'upgrade', listener: UpgradeListener): unknown;
 }
 
+/** A listener of `upgrade`, as `http.Server` calls it. */
 export type UpgradeListener = (request: UpgradeRequest, socket: UpgradeSocket, head: Uint8Array) => void;
 
+/** How an upgrade is taken. */
 export interface UpgradeOptions {
   /**
    * Take the socket's descriptor over where the platform allows, so that the connection runs at native speed; false carries its bytes
@@ -39,6 +41,7 @@ export interface UpgradeOptions {
   readonly adopt?: boolean;
 }
 
+/** Which upgrades of a server are taken, and how. */
 export interface AttachOptions extends UpgradeOptions {
   /** Path of the only URL that is ours; the server's other upgrades are not touched. Default: all of them are ours. */
   readonly path?: string;

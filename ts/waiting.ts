@@ -5,6 +5,7 @@
 
 import { onAbort } from './abort.js';
 
+/** What is known of a subscription once it is active. */
 export interface Acknowledgement {
   /** False when the peer cannot acknowledge and the subscription was only written. */
   readonly acknowledged: boolean;

@@ -25,6 +25,7 @@ import {
   Upgrades,
 } from './upgrades.js';
 
+/** A hub that takes WebSocket connections. */
 export interface WebSocketHubEventTarget<TEvent extends TypedEvent = AnyEvent> extends HubEventTarget<TEvent> {
   /**
    * Takes the WebSocket upgrades of an `http.Server` or `https.Server`: all of them, or those of `path`. The others are left to whoever

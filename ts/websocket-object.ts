@@ -11,6 +11,7 @@ import type { AnyEvent, NativeTarget, TypedEvent } from './types.js';
 
 export type { WebSocketLike } from './browser/link.js';
 
+/** How a target over a WebSocket of yours behaves. */
 export interface WebSocketObjectOptions {
   /** Closes the target, not the socket, when it is aborted. */
   readonly signal?: AbortSignal;

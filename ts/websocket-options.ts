@@ -5,6 +5,7 @@ import { boolean, checkNames, given, invalidOption, string, strings, wrong } fro
 import { type Pem, pemText } from './pem.js';
 import type { NativeDoorOptions, NativeListenOptions, NativeTlsServer } from './port.js';
 
+/** Where a hub listens. */
 export interface ListenOptions {
   /** 0 asks the system for a free port; `hub.address` has it after `hub.ready()`. */
   readonly port: number;
@@ -16,8 +17,11 @@ export interface ListenOptions {
   readonly reusePort?: boolean;
 }
 
+/** Certificates of a hub. */
 export interface ServerTlsOptions {
+  /** The certificate, and behind it those between it and an authority. */
   readonly cert: Pem;
+  /** Its private key. */
   readonly key: Pem;
   /** Certificate authorities that client certificates are checked against. */
   readonly ca?: Pem;
@@ -25,9 +29,11 @@ export interface ServerTlsOptions {
   readonly requestCert?: boolean;
 }
 
+/** How a hub gets WebSocket connections, and from whom. */
 export interface WebSocketOptions {
   /** Where the hub listens itself. Without it connections come by `attach`, `handleUpgrade` and `addConnection`. */
   readonly listen?: ListenOptions;
+  /** Makes it `wss:`. Default: none. */
   readonly tls?: ServerTlsOptions;
   /** Whoever reaches the port may connect, publish and subscribe. Needed to be reached by anything but loopback without `authorize`. */
   readonly anyone?: boolean;

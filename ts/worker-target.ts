@@ -8,10 +8,13 @@ import type { Closing, ReadyOptions } from './life-cycle.js';
 import { closedError, notSubscribed } from './life-cycle.js';
 import { stringify } from './outbox.js';
 import { Stake } from './stake.js';
-import { checkEvent, isEnvelope } from './topic.js';
+import { checkEvent } from './topic.js';
 import { type Outgoing, TransportTarget } from './transport-target.js';
-import type { CloseDetail, CloseOptions, EventEnvelope, GapDetail, TargetStats } from './types.js';
+import type { CloseDetail, CloseOptions, GapDetail, TargetStats } from './types.js';
 import { type Acknowledgement, Deferred, Waiters } from './waiting.js';
+import { OwedCredit } from './worker-credit.js';
+import { Drops } from './worker-drops.js';
+import { type ControlPayload, control, isCount, isOurs, type Message } from './worker-message.js';
 import type { ThreadEnd, ThreadPort } from './worker-port.js';
 
 interface WorkerTargetOptions {
@@ -23,32 +26,11 @@ interface WorkerTargetOptions {
 /** Characters that are posted and not yet credited: what waits between two threads is in nobody's hands. A guess. */
 const WINDOW: number = 1_048_576;
 
-/** Credit of this much is given at once, less of it behind the turn. A guess: a quarter of the window. */
-const CREDIT: number = 262_144;
-
 /** What an event costs besides its characters, as in the engine. */
 const OVERHEAD: number = 64;
 
-/** One `ERR_BUFFER_FULL` in this time. Source: contract section 2. */
-const QUIET_MS: number = 100;
-
-/** Topics of one `__gap`. Source: as the engine's hubs. */
-const MAX_GAP_TOPICS: number = 1024;
-
 /** A program that ends never waits longer than this for a timer of ours. */
 const FOREVER_MS: number = 2 ** 31 - 1;
-
-/** So much of what the other end posted was taken. */
-interface Credit {
-  bytes: number;
-  events: number;
-}
-
-/** What is posted: an envelope; `_cost` of events comes back as credit, with an event of the other direction or by itself. */
-interface Message extends EventEnvelope {
-  readonly _cost?: number;
-  _credit?: Credit;
-}
 
 interface Subscription {
   readonly n: number;
@@ -61,13 +43,6 @@ interface Peer {
   readonly topics: Set<string>;
   /** Subscriptions that were announced with its hello and have not come yet. */
   expected: number;
-}
-
-/** Events that found no room since the last one that did. */
-interface Loss {
-  readonly from: number;
-  readonly topics: Set<string>;
-  dropped: number;
 }
 
 export class WorkerTarget extends TransportTarget {
@@ -86,6 +61,8 @@ export class WorkerTarget extends TransportTarget {
     malformed: 0,
     ignoredControls: 0,
   };
+  readonly #drops = new Drops((error) => this.raise(error));
+  readonly #owed = new OwedCredit((message) => this.state !== 'closed' && this.#post(message));
   readonly #stake: Stake;
   #timer: ReturnType<typeof setInterval> | undefined;
   #peer: Peer | undefined;
@@ -96,11 +73,6 @@ export class WorkerTarget extends TransportTarget {
   #isWaiting = false;
   #postedCost = 0;
   #postedEvents = 0;
-  #loss: Loss | undefined;
-  #untold = 0;
-  #isQuiet = false;
-  #credit: Credit = { bytes: 0, events: 0 };
-  #creditTimer: ReturnType<typeof setTimeout> | undefined;
   #closing: { readonly detail: CloseDetail; readonly timer: ReturnType<typeof setTimeout> } | undefined;
   #waiters: { readonly isReached: () => boolean; readonly deferred: Deferred<void> }[] = [];
   #lastN = 0;
@@ -188,10 +160,11 @@ export class WorkerTarget extends TransportTarget {
     const waiting = this.#queuedCost + this.#postedCost;
     // A single event may always wait.
     if (waiting > 0 && waiting + cost > bound) {
-      this.#drop(topic);
+      this.#counters.dropped++;
+      this.#drops.add(topic);
       return false;
     }
-    const gap = this.#takeLoss();
+    const gap = this.#takeGap();
     if (gap !== undefined) this.#queue.push(gap);
     this.#queue.push({ type, id, payload: JSON.parse(json), _cost: cost });
     this.#queuedCost += cost;
@@ -210,7 +183,7 @@ export class WorkerTarget extends TransportTarget {
     if (this.#peer !== undefined && !this.#isExpecting)
       while (count < this.#queue.length && this.#postNext(this.#queue[count] as Message)) count++;
     if (count > 0) this.#queue.splice(0, count);
-    const gap = this.#queue.length === 0 ? this.#takeLoss() : undefined;
+    const gap = this.#queue.length === 0 ? this.#takeGap() : undefined;
     if (gap !== undefined) this.#post(gap);
     this.#settle();
   }
@@ -220,7 +193,8 @@ export class WorkerTarget extends TransportTarget {
     const { _cost: cost = 0 } = message;
     if (this.#postedCost > 0 && this.#postedCost + cost > WINDOW) return false;
     this.#queuedCost -= cost;
-    if (this.#credit.events > 0) message._credit = this.#takeOwnCredit();
+    const credit = this.#owed.take();
+    if (credit !== undefined) message._credit = credit;
     const isPosted = this.#post(message);
     if (isPosted && cost > 0) {
       this.#postedCost += cost;
@@ -228,7 +202,7 @@ export class WorkerTarget extends TransportTarget {
       this.#counters.sent++;
     }
     // What was to go with it goes by itself.
-    if (!isPosted && message._credit !== undefined) this.#post(control('__credit', message._credit));
+    if (!isPosted && credit !== undefined) this.#post(control('__credit', credit));
     return true;
   }
 
@@ -249,36 +223,9 @@ export class WorkerTarget extends TransportTarget {
     }
   }
 
-  #drop(topic: string): void {
-    this.#counters.dropped++;
-    this.#loss ??= { from: Date.now(), topics: new Set(), dropped: 0 };
-    this.#loss.dropped++;
-    if (this.#loss.topics.size < MAX_GAP_TOPICS) this.#loss.topics.add(topic);
-    this.#untold++;
-    if (!this.#isQuiet) this.#tellDrops();
-  }
-
-  /** Those who listen are told where the events are missing, as soon as there is somebody. */
-  #takeLoss(): Message | undefined {
-    if (this.#loss === undefined || this.#peer === undefined) return undefined;
-    const { from, topics, dropped } = this.#loss;
-    this.#loss = undefined;
-    return control('__gap', { cause: 'overflow', from, to: Date.now(), topics: [...topics], dropped });
-  }
-
-  #tellDrops(): void {
-    const dropped = this.#untold;
-    this.#untold = 0;
-    if (dropped === 0) return;
-    const message = `no room for ${dropped} event(s), dropped; await drain() before dispatching more, or raise maxBufferedAmount (before the other end is there) or maxPendingBytes`;
-    this.raise(new PubSubError('ERR_BUFFER_FULL', message, { dropped }));
-    this.#isQuiet = true;
-    unrefTimer(
-      setTimeout(() => {
-        this.#isQuiet = false;
-        if (this.state !== 'closed') this.#tellDrops();
-      }, QUIET_MS),
-    );
+  /** Those who listen are told where events are missing, as soon as there is somebody. */
+  #takeGap(): Message | undefined {
+    return this.#peer === undefined ? undefined : this.#drops.takeGap();
   }
 
   /** The queue became empty, or no longer is; whoever waits for that goes on. */
@@ -352,17 +299,17 @@ export class WorkerTarget extends TransportTarget {
     if (_credit !== undefined) this.#obey('__credit', Object(_credit));
     // From an end that has said nothing yet: a plain one, or, with a cost, what was on its way to a target that was closed before this one.
     const isStale = this.#peer === undefined && _cost !== undefined;
-    if (!isStale) this.#give(_cost);
+    if (!isStale && isCount(_cost)) this.#owed.add(_cost);
     const isHeard = !isStale && !this.isOver && this.emitEnvelope(`${type}:${id}`, type, id, payload);
     if (!isHeard) this.#counters.unwanted++;
   }
 
-  #obey(type: string, payload: Partial<Record<string, unknown>>): void {
+  #obey(type: string, payload: ControlPayload): void {
     if (!this.#isObeyed(type, payload)) this.#counters.ignoredControls++;
   }
 
   /** False for control events that are unknown, ill-formed or out of place. */
-  #isObeyed(type: string, payload: Partial<Record<string, unknown>>): boolean {
+  #isObeyed(type: string, payload: ControlPayload): boolean {
     if (type === '__hello') return this.#meet(payload);
     if (this.#peer === undefined) return false;
     switch (type) {
@@ -383,7 +330,7 @@ export class WorkerTarget extends TransportTarget {
   }
 
   /** A hello of a session that is known is the answer to ours, which crossed with its own. */
-  #meet({ session, topics }: Partial<Record<string, unknown>>): boolean {
+  #meet({ session, topics }: ControlPayload): boolean {
     if (typeof session !== 'string' || session.length > 64 || !isCount(topics)) return false;
     if (this.#peer?.session === session) return false;
     if (this.#peer !== undefined) this.#part();
@@ -395,7 +342,7 @@ export class WorkerTarget extends TransportTarget {
     return true;
   }
 
-  #serve(peer: Peer, { topic, n }: Partial<Record<string, unknown>>): boolean {
+  #serve(peer: Peer, { topic, n }: ControlPayload): boolean {
     if (typeof topic !== 'string' || topic === '') return false;
     peer.topics.add(topic);
     this.#post(control('__subscribed', { topic, n }));
@@ -416,7 +363,7 @@ export class WorkerTarget extends TransportTarget {
     this.#pump();
   }
 
-  #acknowledge({ topic, n }: Partial<Record<string, unknown>>): boolean {
+  #acknowledge({ topic, n }: ControlPayload): boolean {
     const subscription = this.#subscriptions.get(String(topic));
     if (subscription === undefined || subscription.n !== n) return false;
     subscription.isAcknowledged = true;
@@ -432,12 +379,12 @@ export class WorkerTarget extends TransportTarget {
     this.#queuedCost = 0;
     this.#postedCost = 0;
     this.#postedEvents = 0;
-    this.#loss = undefined;
+    this.#drops.forget();
     this.#settle();
     return true;
   }
 
-  #hearGap({ from, to, topics, dropped }: Partial<Record<string, unknown>>): boolean {
+  #hearGap({ from, to, topics, dropped }: ControlPayload): boolean {
     if (!Array.isArray(topics)) return false;
     const known = topics.filter((topic) => this.#subscriptions.has(topic));
     if (known.length === 0) return true;
@@ -455,29 +402,7 @@ export class WorkerTarget extends TransportTarget {
 
   // ---- Credit ----
 
-  /** An event was taken: its sender may post as much again. */
-  #give(cost: unknown): void {
-    if (!isCount(cost)) return;
-    this.#credit.bytes += cost;
-    this.#credit.events++;
-    if (this.#credit.bytes >= CREDIT) this.#sendCredit();
-    else this.#creditTimer ??= setTimeout(() => this.#sendCredit(), 0);
-  }
-
-  #sendCredit(): void {
-    const credit = this.#takeOwnCredit();
-    if (credit.events > 0 && this.state !== 'closed') this.#post(control('__credit', credit));
-  }
-
-  #takeOwnCredit(): Credit {
-    clearTimeout(this.#creditTimer);
-    this.#creditTimer = undefined;
-    const credit = this.#credit;
-    this.#credit = { bytes: 0, events: 0 };
-    return credit;
-  }
-
-  #takeCredit({ bytes, events }: Partial<Record<string, unknown>>): boolean {
+  #takeCredit({ bytes, events }: ControlPayload): boolean {
     if (!isCount(bytes) || !isCount(events) || bytes > this.#postedCost || events > this.#postedEvents) return false;
     this.#postedCost -= bytes;
     this.#postedEvents -= events;
@@ -501,7 +426,7 @@ export class WorkerTarget extends TransportTarget {
     this.#counters.dropped += dropped;
     if (dropped > 0)
       this.raise(new PubSubError('ERR_CLOSED', `close() came before ${dropped} event(s) could be posted`, { dropped }));
-    this.#sendCredit();
+    this.#owed.send();
     if (this.#hasBegun) this.#post(control('__bye', {}));
     this.ended(detail);
   }
@@ -527,10 +452,10 @@ export class WorkerTarget extends TransportTarget {
 
   protected override ended(detail: CloseDetail): void {
     clearTimeout(this.#closing?.timer);
-    clearTimeout(this.#creditTimer);
+    this.#owed.take();
     clearInterval(this.#timer);
     this.#port.close();
-    this.#tellDrops();
+    this.#drops.report();
     this.#confirmations.rejectAll(detail.error ?? closedError(detail));
     this.#subscriptions.clear();
     this.#queue = [];
@@ -546,22 +471,6 @@ export class WorkerTarget extends TransportTarget {
   }
 }
 
-function isOurs(data: unknown): boolean {
-  return isEnvelope(data) && data.type !== '';
-}
-
-function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-function control(type: string, payload: object): Message {
-  return { type, id: '', payload };
-}
-
 function uncaught(cause: unknown): string {
   return `the worker threw what nobody caught: ${cause instanceof Error ? cause.message : String(cause)}; it may go on`;
-}
-
-function unrefTimer(timer: unknown): void {
-  (timer as { unref?(): void }).unref?.();
 }

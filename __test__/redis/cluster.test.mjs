@@ -1,22 +1,14 @@
 // Classic channels in a real cluster: any node takes us, whatever any node is told arrives, and a node that dies is one gap.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { createRedisEventTarget } from '../../dist/event-target-redis.js';
 import { eventually, listenTo, next, within } from '../websocket/facts.mjs';
-import { publish, watch } from './facts.mjs';
+import { makeWatched } from './facts.mjs';
 import { startRedis, withoutRedis } from './server.mjs';
 import { PATIENCE_MS, startCluster } from './sets.mjs';
-import { Traffic } from './traffic.mjs';
+import { hearsMany, manyTopics, publishToMany, Traffic } from './traffic.mjs';
 
 const options = { skip: withoutRedis, concurrency: 1 };
 const topics = ['a:1', 'a:2', 'b:'];
-
-/** A target that is closed with the test, and everything it tells. */
-function makeTarget(t, settings) {
-  const target = createRedisEventTarget({ reconnect: { minDelayMs: 1, maxDelayMs: 200 }, ...settings });
-  t.after(() => target.close({ timeoutMs: 1000 }));
-  return { target, ...watch(target) };
-}
 
 /** The node that has the connections of this name. */
 async function nodeOf(cluster, clientName) {
@@ -30,31 +22,18 @@ async function nodeOf(cluster, clientName) {
 describe('classic channels in a cluster', options, () => {
   test('a thousand topics: each event once and in order, whichever node either end is at', async (t) => {
     const cluster = await startCluster(t);
-    const { target: listener } = makeTarget(t, cluster.options);
-    const publishers = [1, 2, 3].map(() => makeTarget(t, cluster.options).target);
-    const names = Array.from({ length: 1000 }, (_, n) => `t:${n}`);
-    const heard = listenTo(listener, ...names);
+    const { target: listener } = makeWatched(t, cluster.options);
+    const publishers = [1, 2, 3].map(() => makeWatched(t, cluster.options).target);
+    const heard = listenTo(listener, ...manyTopics);
     await Promise.all([listener, ...publishers].map((target) => target.ready()));
-    for (let n = 0; n < 5; n++)
-      for (const [index, publisher] of publishers.entries())
-        for (let id = 0; id < 1000; id++) publish(publisher, 't', String(id), [index, n]);
-    await heard.reaches(15_000, PATIENCE_MS);
-    const last = new Map();
-    for (const {
-      id,
-      payload: [index, n],
-    } of heard.entries) {
-      const key = `${id} of ${index}`;
-      assert.equal(n, (last.get(key) ?? -1) + 1, key);
-      last.set(key, n);
-    }
-    assert.equal(last.size, 3000);
+    publishToMany(publishers);
+    await hearsMany(heard, publishers, PATIENCE_MS);
   });
 
   test('a node that is killed: subscribed again at another, one gap, nothing missing outside of it', async (t) => {
     const cluster = await startCluster(t);
-    const listener = makeTarget(t, { ...cluster.options, clientName: 'listener' });
-    const publisher = makeTarget(t, { ...cluster.options, clientName: 'publisher' });
+    const listener = makeWatched(t, { ...cluster.options, clientName: 'listener' });
+    const publisher = makeWatched(t, { ...cluster.options, clientName: 'publisher' });
     const heard = listenTo(listener.target, ...topics);
     await Promise.all([publisher.target.ready(), listener.target.ready()]);
     const traffic = new Traffic(publisher.target, topics);
@@ -78,12 +57,12 @@ describe('classic channels in a cluster', options, () => {
 
   test('a server that is in no cluster is the end at once; nodes that are gone are passed over', async (t) => {
     const single = await startRedis(t);
-    const { target } = makeTarget(t, { nodes: [single.url] });
+    const { target } = makeWatched(t, { nodes: [single.url] });
     const { error } = await within(target.closed, 'the end');
     assert.equal(error.code, 'ERR_INVALID_OPTION');
     assert.match(error.message, /cluster support disabled/);
     const cluster = await startCluster(t);
-    const found = makeTarget(t, { nodes: [{ host: '127.0.0.1', port: 1 }, cluster.nodes[2].url] });
+    const found = makeWatched(t, { nodes: [{ host: '127.0.0.1', port: 1 }, cluster.nodes[2].url] });
     await found.target.ready();
     assert.deepEqual(found.all('reconnecting'), []);
   });

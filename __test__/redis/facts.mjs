@@ -13,6 +13,13 @@ export function makeTarget(t, server, options = {}) {
   return target;
 }
 
+/** A target at several servers that is closed with the test, and everything it tells. Gives them time to agree on what has changed. */
+export function makeWatched(t, options) {
+  const target = createRedisEventTarget({ reconnect: { minDelayMs: 1, maxDelayMs: 200 }, ...options });
+  t.after(() => target.close({ timeoutMs: 1000 }));
+  return { target, ...watch(target) };
+}
+
 /** Everything that the life cycle tells, in order. */
 export function watch(target) {
   const log = new Log();

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { generate } from 'selfsigned';
-import { pem } from '../servers/arrangements.mjs';
+import { pem } from '../servers/certificate.mjs';
 import { listenTo, within } from '../websocket/facts.mjs';
 import { makeTarget, publish, watch } from './facts.mjs';
 import { startRedis, withoutRedis } from './server.mjs';

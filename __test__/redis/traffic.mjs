@@ -2,6 +2,30 @@
 import assert from 'node:assert/strict';
 import { publish } from './facts.mjs';
 
+export const manyTopics = Array.from({ length: 1000 }, (_, n) => `t:${n}`);
+
+const rounds = 5;
+
+/** Each publisher's numbers, to each of many topics. */
+export function publishToMany(publishers) {
+  for (let n = 0; n < rounds; n++)
+    for (const [index, publisher] of publishers.entries())
+      for (const topic of manyTopics) publish(publisher, ...topic.split(':'), [index, n]);
+}
+
+/** Waits until all that `publishToMany` publishes was heard: each once and in order. */
+export async function hearsMany(heard, publishers, patienceMs) {
+  await heard.reaches(rounds * manyTopics.length * publishers.length, patienceMs);
+  const last = new Map();
+  for (const { id, payload } of heard.entries) {
+    const [index, n] = payload;
+    const key = `${id} of ${index}`;
+    assert.equal(n, (last.get(key) ?? -1) + 1, key);
+    last.set(key, n);
+  }
+  assert.equal(last.size, manyTopics.length * publishers.length);
+}
+
 /** Publishes numbers to topics in turn, until it is stopped. */
 export class Traffic {
   sent = [];

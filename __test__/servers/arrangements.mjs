@@ -3,24 +3,8 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { createHub } from '@alkdev/pubsub-native/hub';
-import { generate } from 'selfsigned';
 import { WebSocketServer } from 'ws';
-
-/** A certificate for 127.0.0.1, made once. */
-export const pem = await generate([{ name: 'commonName', value: 'localhost' }], {
-  keySize: 2048,
-  algorithm: 'sha256',
-  extensions: [
-    { name: 'basicConstraints', cA: false },
-    {
-      name: 'subjectAltName',
-      altNames: [
-        { type: 2, value: 'localhost' },
-        { type: 7, ip: '127.0.0.1' },
-      ],
-    },
-  ],
-}).then(({ cert, private: key }) => ({ cert, key }));
+import { pem } from './certificate.mjs';
 
 /** Listens on a free port of loopback, or where it is told. */
 export async function listening(server, ...where) {

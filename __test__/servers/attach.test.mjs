@@ -15,7 +15,8 @@ import { WebSocketServer } from 'ws';
 import { BareClient, envelope, handshakeBytes, textFrame } from '../websocket/bare-peers.mjs';
 import { eventually, Log, listenTo, next, turn, within } from '../websocket/facts.mjs';
 import { makeOpenSpoke } from '../websocket/targets.mjs';
-import { listening, pem } from './arrangements.mjs';
+import { listening } from './arrangements.mjs';
+import { pem } from './certificate.mjs';
 
 /** A hub at a server of its own, closed with the test. */
 async function attachedHub(t, { adopt = true, path = '/events', ...options } = {}, ...where) {

@@ -22,7 +22,7 @@ pub trait Delivery: Send + Sync + 'static {
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// A great deal of memory was freed at once: time to give the system back what the allocator keeps.
-    fn ebb(&self) {}
+    fn freed_much(&self) {}
 }
 
 /// Why there is a hole in what a target heard or said.

@@ -9,16 +9,17 @@ mod connection;
 mod credit;
 mod fanout;
 mod halves;
+mod high_water;
 mod inlet;
 mod linger;
 mod loss;
 mod reader;
 mod seldom;
-mod tide;
-mod tie;
+mod stats;
+mod uplink;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,12 +27,13 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use crate::closing::Closing;
+use crate::defect;
 use crate::delivery::{Delivery, Failure, Notice};
 use crate::inbound::Inbound;
 use crate::link::backplane::Backplane;
 use crate::link::{Admission, Link};
 use crate::mailbox::{Mailbox, Operation, lock};
-use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan, Grants, Limits, Prefix, Published};
+use crate::model::{CloseCode, CloseReason, EventSpan, Grants, Limits, Prefix, Published};
 use crate::route::{ConnKey, Router};
 use actor::HubActor;
 use admission::{Expelled, Questions};
@@ -39,8 +41,10 @@ use connection::ConnShared;
 use halves::Halves;
 use inlet::Inlet;
 use loss::Loss;
+use stats::{Counters, count};
 
 pub use admission::Judgement;
+pub use stats::HubStats;
 
 /// How a hub behaves.
 #[derive(Debug, Clone)]
@@ -78,58 +82,6 @@ impl Default for HubConfig {
     }
 }
 
-/// Counters of a hub since it was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct HubStats {
-    pub connections: u64,
-    pub accepted: u64,
-    pub topics: u64,
-    pub published: u64,
-    pub received: u64,
-    pub delivered: u64,
-    pub sent: u64,
-    pub sent_bytes: u64,
-    pub writes: u64,
-    pub unrouted: u64,
-    pub dropped: u64,
-    pub refused: u64,
-    pub malformed: u64,
-    pub ignored_controls: u64,
-    pub slow_consumers: u64,
-    pub panics: u64,
-    /// Events that other hubs may have got.
-    pub backplane_published: u64,
-    /// Events of other hubs.
-    pub backplane_received: u64,
-    /// Events that found no room on their way to other hubs, or from them.
-    pub backplane_dropped: u64,
-    /// How often events of other hubs were missing.
-    pub backplane_gaps: u64,
-    /// Topics that this hub hears from other hubs now.
-    pub backplane_topics: u64,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    accepted: AtomicU64,
-    received: AtomicU64,
-    delivered: AtomicU64,
-    sent: AtomicU64,
-    sent_bytes: AtomicU64,
-    writes: AtomicU64,
-    unrouted: AtomicU64,
-    dropped: AtomicU64,
-    refused: AtomicU64,
-    malformed: AtomicU64,
-    ignored_controls: AtomicU64,
-    slow_consumers: AtomicU64,
-    panics: AtomicU64,
-    backplane_published: AtomicU64,
-    backplane_dropped: AtomicU64,
-    backplane_gaps: AtomicU64,
-    backplane_topics: AtomicU64,
-}
-
 impl Op {
     /// Whom it comes from.
     fn connection(&self) -> ConnKey {
@@ -142,10 +94,6 @@ impl Op {
 
 fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
-fn count(counter: &AtomicU64, by: u64) {
-    counter.fetch_add(by, Ordering::Relaxed);
 }
 
 enum Op {
@@ -268,13 +216,9 @@ impl Hub {
             halves,
             inlet,
         });
-        let task = runtime.spawn(tokio::task::unconstrained(HubActor::new(Arc::clone(&shared)).run()));
         let watched = Arc::clone(&shared);
-        runtime.spawn(async move {
-            if task.await.is_err() {
-                watched.fail();
-            }
-        });
+        let task = tokio::task::unconstrained(HubActor::new(Arc::clone(&shared)).run());
+        defect::watch(runtime, task, move || watched.fail());
         Self { shared }
     }
 
@@ -410,32 +354,17 @@ impl Hub {
     /// Counters since the hub was made.
     #[must_use]
     pub fn stats(&self) -> HubStats {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let counters = &self.shared.counters;
         let (published, refused) = self.shared.mailbox.totals();
         let (arrived, lost) = self.shared.inlet.totals();
+        let counted = self.shared.counters.snapshot();
         HubStats {
             connections: self.shared.connection_count.load(Ordering::Relaxed) as u64,
-            accepted: read(&counters.accepted),
             topics: lock(&self.shared.router).topic_count() as u64,
             published,
-            received: read(&counters.received),
-            delivered: read(&counters.delivered),
-            sent: read(&counters.sent),
-            sent_bytes: read(&counters.sent_bytes),
-            writes: read(&counters.writes),
-            unrouted: read(&counters.unrouted),
-            dropped: refused + read(&counters.dropped),
-            refused: read(&counters.refused),
-            malformed: read(&counters.malformed),
-            ignored_controls: read(&counters.ignored_controls),
-            slow_consumers: read(&counters.slow_consumers),
-            panics: read(&counters.panics),
-            backplane_published: read(&counters.backplane_published),
+            dropped: refused + counted.dropped,
             backplane_received: arrived,
-            backplane_dropped: lost + read(&counters.backplane_dropped),
-            backplane_gaps: read(&counters.backplane_gaps),
-            backplane_topics: read(&counters.backplane_topics),
+            backplane_dropped: lost + counted.backplane_dropped,
+            ..counted
         }
     }
 
@@ -463,13 +392,6 @@ impl Shared {
         self.stop_accepting();
         let _unsent = self.mailbox.close();
         self.inlet.close();
-        let failure = Failure {
-            kind: ErrorKind::Internal,
-            message: "the hub failed because of a defect in it; close it and make another".into(),
-        };
-        self.delivery.notice(Notice::Closed {
-            reason: CloseReason::new(CloseCode::INTERNAL, "internal error"),
-            error: Some(failure),
-        });
+        self.delivery.notice(Notice::of_defect("hub"));
     }
 }

@@ -16,6 +16,7 @@ pub mod transport;
 pub mod wire;
 
 mod closing;
+mod defect;
 mod inbound;
 mod mailbox;
 mod meter;

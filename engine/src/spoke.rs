@@ -8,23 +8,27 @@ pub(crate) mod backoff;
 mod backplane;
 mod gap;
 mod session;
+mod stats;
 mod subscriptions;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
 use crate::closing::Closing;
-use crate::delivery::{Delivery, Failure, Notice};
+use crate::defect;
+use crate::delivery::{Delivery, Notice};
 use crate::inbound::Inbound;
 use crate::link::{Connect, Destination};
 use crate::mailbox::{Mailbox, Operation};
-use crate::model::{CloseCode, CloseReason, ErrorKind, EventSpan, Limits, Prefix, Published};
+use crate::model::{CloseCode, CloseReason, EventSpan, Limits, Prefix, Published};
 use actor::SpokeActor;
+use stats::{Counters, count};
 
 pub use backplane::SpokeBackplane;
+pub use stats::SpokeStats;
 
 /// Whether the hub is taken for native.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -101,51 +105,6 @@ impl Default for SpokeConfig {
             limits: Limits::default(),
         }
     }
-}
-
-/// Counters of a spoke since it was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SpokeStats {
-    pub published: u64,
-    pub sent: u64,
-    pub sent_bytes: u64,
-    pub writes: u64,
-    pub received: u64,
-    pub delivered: u64,
-    pub unwanted: u64,
-    pub dropped: u64,
-    pub refused: u64,
-    pub malformed: u64,
-    pub ignored_controls: u64,
-    pub gaps: u64,
-    pub connects: u64,
-    pub topics: u64,
-    pub panics: u64,
-    /// Those of `dropped` that waited for too long for a link.
-    pub aged: u64,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    sent: AtomicU64,
-    sent_bytes: AtomicU64,
-    writes: AtomicU64,
-    received: AtomicU64,
-    delivered: AtomicU64,
-    unwanted: AtomicU64,
-    dropped: AtomicU64,
-    refused: AtomicU64,
-    malformed: AtomicU64,
-    ignored_controls: AtomicU64,
-    gaps: AtomicU64,
-    connects: AtomicU64,
-    topics: AtomicU64,
-    panics: AtomicU64,
-    aged: AtomicU64,
-}
-
-fn count(counter: &AtomicU64, by: u64) {
-    counter.fetch_add(by, Ordering::Relaxed);
 }
 
 enum Op {
@@ -249,13 +208,8 @@ impl Spoke {
             runtime: runtime.clone(),
             backplane: OnceLock::new(),
         });
-        let task = runtime.spawn(SpokeActor::new(Arc::clone(&shared), connector).run());
         let watched = Arc::clone(&shared);
-        runtime.spawn(async move {
-            if task.await.is_err() {
-                watched.fail();
-            }
-        });
+        defect::watch(runtime, SpokeActor::new(Arc::clone(&shared), connector).run(), move || watched.fail());
         Self { shared }
     }
 
@@ -356,27 +310,9 @@ impl Spoke {
     /// Counters since the spoke was made.
     #[must_use]
     pub fn stats(&self) -> SpokeStats {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let counters = &self.shared.counters;
         let (published, refused) = self.shared.mailbox.totals();
-        SpokeStats {
-            published,
-            sent: read(&counters.sent),
-            sent_bytes: read(&counters.sent_bytes),
-            writes: read(&counters.writes),
-            received: read(&counters.received),
-            delivered: read(&counters.delivered),
-            unwanted: read(&counters.unwanted),
-            dropped: refused + read(&counters.dropped),
-            refused: read(&counters.refused),
-            malformed: read(&counters.malformed),
-            ignored_controls: read(&counters.ignored_controls),
-            gaps: read(&counters.gaps),
-            connects: read(&counters.connects),
-            topics: read(&counters.topics),
-            panics: read(&counters.panics),
-            aged: read(&counters.aged),
-        }
+        let counted = self.shared.counters.snapshot();
+        SpokeStats { published, dropped: refused + counted.dropped, ..counted }
     }
 
     /// A command to a spoke that is closed has nothing left to do.
@@ -390,10 +326,6 @@ impl Shared {
     fn fail(&self) {
         count(&self.counters.panics, 1);
         let _unsent = self.mailbox.close();
-        let message = "the spoke failed because of a defect in it; close it and make another".into();
-        self.delivery.notice(Notice::Closed {
-            reason: CloseReason::new(CloseCode::INTERNAL, "internal error"),
-            error: Some(Failure { kind: ErrorKind::Internal, message }),
-        });
+        self.delivery.notice(Notice::of_defect("spoke"));
     }
 }

@@ -9,10 +9,10 @@ use std::thread;
 use std::time::Duration;
 
 use alkpubsub_engine::bus::{Bus, BusConfig};
-use alkpubsub_engine::delivery::{Delivery, Gap, GapCause, Notice};
+use alkpubsub_engine::delivery::{Delivery, GapCause, Notice};
 use alkpubsub_engine::model::{CloseCode, CloseReason, ErrorKind, Limits, Prefix, Published};
 use alkpubsub_engine::transport::process;
-use support::{Heard, Recorder, until, within};
+use support::{Heard, Recorder, numbers, until, within};
 use tokio::runtime::Handle;
 
 /// A name that no other test uses: they run in one process.
@@ -49,21 +49,9 @@ impl Seat {
         assert_eq!(self.bus.publish_once(type_, id, payload), Published::Accepted);
     }
 
-    fn gaps(&self) -> Vec<Gap> {
-        let gaps = self.app.notices().into_iter().filter_map(|notice| match notice {
-            Notice::Gap(gap) => Some(gap),
-            _ => None,
-        });
-        gaps.collect()
-    }
-
     fn is_told(&self, wanted: impl Fn(&Notice) -> bool) -> bool {
         self.app.notices().iter().any(wanted)
     }
-}
-
-fn numbers(range: std::ops::Range<u32>) -> Vec<String> {
-    range.map(|n| n.to_string()).collect()
 }
 
 /// What one event `a:b` with a payload of one digit costs in a queue.
@@ -161,7 +149,7 @@ async fn a_member_that_falls_behind_delays_nobody_and_gets_everything_in_order_l
     within(publisher.app.flushed(1)).await;
     within(publisher.app.drained(2)).await;
     assert_eq!(slow.app.payloads_of(1000).await, numbers(0..1000));
-    assert_eq!((publisher.bus.buffered(), slow.bus.stats().waiting, slow.gaps().len()), (0, 0, 0));
+    assert_eq!((publisher.bus.buffered(), slow.bus.stats().waiting, slow.app.gaps().len()), (0, 0, 0));
 }
 
 #[tokio::test]
@@ -206,12 +194,12 @@ async fn what_finds_no_room_is_told_in_its_place_with_its_exact_number_and_only_
     let gap = log.iter().position(|heard| matches!(heard, Heard::Notice(Notice::Gap(_)))).expect("a gap");
     assert!(matches!(&log[gap - 1], Heard::Event(event) if event.payload == "7"), "{log:?}");
     assert!(matches!(&log[gap + 1], Heard::Event(event) if event.payload == "9"), "{log:?}");
-    let [gap] = &slow.gaps()[..] else { unreachable!("one gap") };
+    let [gap] = &slow.app.gaps()[..] else { unreachable!("one gap") };
     assert_eq!((gap.cause, gap.dropped), (GapCause::Overflow, 2));
     // Nobody listens to a:c any more, and nothing of a:d was lost.
     assert_eq!(gap.topics, [Box::<str>::from("a:b")]);
     assert!(gap.from_ms > 0 && gap.from_ms <= gap.to_ms);
-    assert_eq!((quick.app.events().len(), quick.gaps().len()), (10, 0));
+    assert_eq!((quick.app.events().len(), quick.app.gaps().len()), (10, 0));
     assert_eq!(slow.bus.stats().gaps, 1);
 }
 
@@ -229,7 +217,7 @@ async fn an_outage_lasts_until_half_of_the_queue_is_free() {
     (0..20).for_each(|_| publisher.publish("a", "b", "2"));
     slow.app.set_full(false);
     within(until("everything was moved", || slow.bus.stats().waiting == 0)).await;
-    assert_eq!(slow.gaps().iter().map(|gap| gap.dropped).collect::<Vec<_>>(), [1, 12]);
+    assert_eq!(slow.app.gaps().iter().map(|gap| gap.dropped).collect::<Vec<_>>(), [1, 12]);
     assert_eq!((slow.app.events().len(), slow.bus.stats().dropped), (16, 13));
 }
 
@@ -245,7 +233,7 @@ async fn one_event_alone_may_always_wait() {
     slow.app.set_full(false);
     within(until("everything was moved", || slow.bus.stats().waiting == 0)).await;
     assert_eq!(slow.app.payloads(), [large]);
-    assert_eq!(slow.gaps()[0].dropped, 1);
+    assert_eq!(slow.app.gaps()[0].dropped, 1);
 }
 
 #[tokio::test]
@@ -259,7 +247,7 @@ async fn topics_of_a_gap_are_remembered_by_name_until_there_are_too_many() {
     (0..1100).for_each(|n| publisher.publish("t", &n.to_string(), "1"));
     slow.app.set_full(false);
     within(until("everything was moved", || slow.bus.stats().waiting == 0)).await;
-    let [gap] = &slow.gaps()[..] else { unreachable!("one gap") };
+    let [gap] = &slow.app.gaps()[..] else { unreachable!("one gap") };
     assert_eq!((gap.dropped, gap.topics.len()), (1099, 1101));
 }
 
@@ -352,7 +340,7 @@ async fn between_threads_nothing_is_lost_in_silence_and_order_holds() {
             assert!(n >= *next, "{n} after {next}");
             *next = n + 1;
         }
-        let lost: u64 = seat.gaps().iter().map(|gap| gap.dropped).sum();
+        let lost: u64 = seat.app.gaps().iter().map(|gap| gap.dropped).sum();
         let stats = seat.bus.stats();
         assert_eq!((stats.delivered, stats.dropped), (seat.app.events().len() as u64, lost));
         assert_eq!(stats.delivered + lost, u64::from(PUBLISHERS * EVENTS));

@@ -1,91 +1,21 @@
 //! The link to Redis over real sockets, with a server of our own that answers as it is told: what a well-behaved one never does.
 
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use alkpubsub_engine::delivery::{Delivery, Direction, Gap, Notice};
+use alkpubsub_engine::delivery::{Delivery, Direction, Notice};
 use alkpubsub_engine::link::Destination;
 use alkpubsub_engine::model::{ErrorKind, Limits, Prefix, Published};
-use alkpubsub_engine::spoke::{PeerKind, Reconnect, Spoke, SpokeConfig};
+use alkpubsub_engine::spoke::{Spoke, SpokeConfig};
 use alkpubsub_engine::transport::redis::{RedisConfig, RedisConnector};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 
-/// A fact that has not come after so long will not come.
-const PATIENCE: Duration = Duration::from_secs(20);
+#[path = "support/redis.rs"]
+mod shared;
 
-/// Keeps what it is given; full when it is told so.
-#[derive(Default)]
-struct Heard {
-    events: Mutex<Vec<(String, String)>>,
-    notices: Mutex<Vec<Notice>>,
-    is_full: Mutex<bool>,
-    waiting: Mutex<Vec<Waker>>,
-}
-
-impl Heard {
-    fn set_full(&self, is_full: bool) {
-        *self.is_full.lock().expect("sound") = is_full;
-        self.waiting.lock().expect("sound").drain(..).for_each(Waker::wake);
-    }
-
-    fn events(&self) -> Vec<(String, String)> {
-        self.events.lock().expect("sound").clone()
-    }
-
-    fn gaps(&self) -> Vec<Gap> {
-        let notices = self.notices.lock().expect("sound");
-        notices
-            .iter()
-            .filter_map(|notice| if let Notice::Gap(gap) = notice { Some(gap.clone()) } else { None })
-            .collect()
-    }
-
-    fn errors(&self) -> Vec<(ErrorKind, String)> {
-        let notices = self.notices.lock().expect("sound");
-        let error = |notice: &Notice| match notice {
-            Notice::Error { failure, .. } => Some((failure.kind, failure.message.clone())),
-            _ => None,
-        };
-        notices.iter().filter_map(error).collect()
-    }
-
-    fn has(&self, is_it: impl Fn(&Notice) -> bool) -> bool {
-        self.notices.lock().expect("sound").iter().any(is_it)
-    }
-}
-
-impl Delivery for Heard {
-    fn event(&self, _connection: u32, type_: &str, id: &str, payload: &str) {
-        self.events.lock().expect("sound").push((format!("{type_}:{id}"), payload.into()));
-    }
-
-    fn notice(&self, notice: Notice) {
-        self.notices.lock().expect("sound").push(notice);
-    }
-
-    fn is_full(&self) -> bool {
-        *self.is_full.lock().expect("sound")
-    }
-
-    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_full() {
-            return Poll::Ready(());
-        }
-        self.waiting.lock().expect("sound").push(cx.waker().clone());
-        Poll::Pending
-    }
-}
-
-async fn eventually(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
+use shared::{Heard, PATIENCE, at_redis, eventually};
 
 /// One connection of a client to the server that the test is.
 struct Conn {
@@ -148,19 +78,8 @@ impl Server {
 }
 
 fn spoke(server: &Server, heard: &Arc<Heard>, redis: RedisConfig) -> Spoke {
-    let limits = redis.limits.clone();
-    let config = SpokeConfig {
-        destination: Destination { url: server.url.clone(), headers: Vec::new() },
-        peer: PeerKind::Bus,
-        waits: true,
-        reconnect: Some(Reconnect {
-            min_delay: Duration::from_millis(1),
-            max_delay: Duration::from_millis(5),
-            ..Reconnect::default()
-        }),
-        limits,
-        ..SpokeConfig::default()
-    };
+    let destination = Destination { url: server.url.clone(), headers: Vec::new() };
+    let config = SpokeConfig { destination, ..at_redis(&redis) };
     let connector = Arc::new(RedisConnector::new(redis));
     Spoke::start(config, connector, Arc::clone(heard) as Arc<dyn Delivery>, &Handle::current())
 }

@@ -4,76 +4,17 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
-use alkpubsub_engine::delivery::{Delivery, Direction, Gap, Notice};
+use alkpubsub_engine::delivery::{Delivery, Direction, Notice};
 use alkpubsub_engine::model::{ErrorKind, Prefix, Published};
-use alkpubsub_engine::spoke::{PeerKind, Reconnect, Spoke, SpokeConfig};
+use alkpubsub_engine::spoke::Spoke;
 use alkpubsub_engine::transport::redis::{RedisConfig, RedisConnector, RedisServers};
 use tokio::runtime::Handle;
 
-/// A fact that has not come after so long will not come.
-const PATIENCE: Duration = Duration::from_secs(20);
+#[path = "support/redis.rs"]
+mod shared;
 
-#[derive(Default)]
-struct Heard {
-    events: Mutex<Vec<(String, String)>>,
-    notices: Mutex<Vec<Notice>>,
-}
-
-impl Heard {
-    fn gaps(&self) -> Vec<Gap> {
-        let notices = self.notices.lock().expect("sound");
-        notices
-            .iter()
-            .filter_map(|notice| if let Notice::Gap(gap) = notice { Some(gap.clone()) } else { None })
-            .collect()
-    }
-
-    fn errors(&self) -> Vec<(ErrorKind, String)> {
-        let notices = self.notices.lock().expect("sound");
-        let error = |notice: &Notice| match notice {
-            Notice::Error { failure, .. } => Some((failure.kind, failure.message.clone())),
-            _ => None,
-        };
-        notices.iter().filter_map(error).collect()
-    }
-
-    fn has(&self, is_it: impl Fn(&Notice) -> bool) -> bool {
-        self.notices.lock().expect("sound").iter().any(is_it)
-    }
-
-    fn count(&self, is_it: impl Fn(&Notice) -> bool) -> usize {
-        self.notices.lock().expect("sound").iter().filter(|notice| is_it(notice)).count()
-    }
-}
-
-impl Delivery for Heard {
-    fn event(&self, _connection: u32, type_: &str, id: &str, payload: &str) {
-        self.events.lock().expect("sound").push((format!("{type_}:{id}"), payload.into()));
-    }
-
-    fn notice(&self, notice: Notice) {
-        self.notices.lock().expect("sound").push(notice);
-    }
-
-    fn is_full(&self) -> bool {
-        false
-    }
-
-    fn poll_room(&self, _cx: &mut Context<'_>) -> Poll<()> {
-        Poll::Ready(())
-    }
-}
-
-async fn eventually(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
+use shared::{Heard, at_redis, eventually};
 
 /// What a node has been asked and what it answers to the next commands of a name; without an answer of its own it says yes.
 #[derive(Default)]
@@ -228,17 +169,7 @@ impl Cluster {
         let heard = Arc::new(Heard::default());
         let servers = RedisServers::Cluster { urls: vec![format!("redis://127.0.0.1:{}", low.port)], is_sharded: true };
         let redis = RedisConfig { servers, ..RedisConfig::default() };
-        let config = SpokeConfig {
-            peer: PeerKind::Bus,
-            waits: true,
-            reconnect: Some(Reconnect {
-                min_delay: Duration::from_millis(1),
-                max_delay: Duration::from_millis(5),
-                ..Reconnect::default()
-            }),
-            limits: redis.limits.clone(),
-            ..SpokeConfig::default()
-        };
+        let config = at_redis(&redis);
         let delivery = Arc::clone(&heard) as Arc<dyn Delivery>;
         let spoke = Spoke::start(config, Arc::new(RedisConnector::new(redis)), delivery, &Handle::current());
         Self { low, high, owners, heard, spoke }
@@ -340,7 +271,7 @@ async fn a_slot_that_is_given_up_is_a_gap_of_its_topics_and_what_follows_stands_
     assert!(gap.to_ms - gap.from_ms >= 1000, "the new owner may have known a while before");
     let envelope = r#"{"type":"c","id":"","payload":7}"#;
     cluster.high.says(&format!("*3\r\n{}{}{}", bulk("smessage"), bulk(LOW), bulk(envelope)));
-    eventually("an event", || cluster.heard.events.lock().expect("sound").len() == 1).await;
+    eventually("an event", || cluster.heard.events().len() == 1).await;
     assert_eq!(cluster.heard.count(|notice| matches!(notice, Notice::Open { .. } | Notice::Reconnecting { .. })), 1);
 }
 

@@ -1,5 +1,5 @@
-// What the end of a link means: who tries again, when, and with which error. The engine's is in engine/src/spoke/actor.rs and backoff.rs.
-// Does not sleep and does not roll dice.
+// What the end of a link means: who tries again, when, and with which error. The engine's is in engine/src/spoke/actor/verdict.rs and
+// backoff.rs. Does not sleep and does not roll dice.
 
 import type { ErrorCode } from '../errors.js';
 

@@ -6,6 +6,7 @@ import { checkNames } from '../options.js';
 import { checkCount } from './source.js';
 import { end, ignore, type Operator, type Pull, Stage, stage, Upstream } from './stage.js';
 
+/** When a batch is given on before it is full. */
 export interface BatchOptions {
   /** How long after its first item came a batch is given on as it is. Default: as long as it takes to fill it. */
   readonly maxDelayMs?: number;

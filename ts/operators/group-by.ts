@@ -8,6 +8,7 @@ import { Outlet } from './outlet.js';
 import { checkCallback, checkCount } from './source.js';
 import { ignore, type Operator, type Stream, Upstream } from './stage.js';
 
+/** Bounds of the groups. */
 export interface GroupByOptions {
   /** Items that may wait in all groups together; then the source is not read until some were. Default 16 384 (a guess). */
   readonly maxQueued?: number;

@@ -4,7 +4,7 @@
 // in order.
 
 import { Fifo } from '../fifo.js';
-import { end, type Stream, type Waiter } from './stage.js';
+import { end, LeavableStream, type Waiter } from './stage.js';
 
 /** What whoever fills an outlet wants to know. */
 interface Keeper {
@@ -16,7 +16,7 @@ interface Keeper {
   left(): Promise<void>;
 }
 
-export class Outlet<T> implements Stream<T> {
+export class Outlet<T> extends LeavableStream<T> {
   readonly #keeper: Keeper;
   readonly #queue = new Fifo<{ readonly value: T }>();
   readonly #waiting = new Fifo<Waiter<T>>();
@@ -25,6 +25,7 @@ export class Outlet<T> implements Stream<T> {
   #isRead = false;
 
   constructor(keeper: Keeper) {
+    super();
     this.#keeper = keeper;
   }
 
@@ -85,19 +86,6 @@ export class Outlet<T> implements Stream<T> {
   async return(): Promise<IteratorResult<T, undefined>> {
     await this.#keeper.left();
     return end();
-  }
-
-  async throw(error?: unknown): Promise<IteratorResult<T, undefined>> {
-    await this.return();
-    throw error;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.return();
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
   }
 
   #close(): Promise<IteratorResult<T, undefined>> {

@@ -5,6 +5,7 @@ import { checkNames } from '../options.js';
 import { checkCallback, checkCount } from './source.js';
 import { end, type Operator, type Pull, stage, type Upstream } from './stage.js';
 
+/** The bound of the memory. */
 export interface DedupeOptions {
   /** Keys that are remembered; the one that was seen longest ago is forgotten. Default 65 536. */
   readonly maxKeys?: number;

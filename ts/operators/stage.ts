@@ -8,9 +8,11 @@ import { iteratorOf } from './source.js';
 
 /** What an operator makes: an async iterator that leaves its source when it is left. */
 export interface Stream<T> extends AsyncIterableIterator<T, undefined, undefined>, AsyncDisposable {
+  /** The next item. Pulls may overlap; each gets its own item, in order. */
   next(): Promise<IteratorResult<T, undefined>>;
   /** Ends the stream and leaves its source; a next() that is pending gets the end at once. */
   return(): Promise<IteratorResult<T, undefined>>;
+  /** Leaves the source, then rejects with `error`. */
   throw(error?: unknown): Promise<IteratorResult<T, undefined>>;
   [Symbol.asyncIterator](): Stream<T>;
 }
@@ -89,7 +91,27 @@ export function stage<TIn, TOut>(
   return new Stage(makePull(upstream), () => upstream.leave());
 }
 
-export class Stage<T> implements Stream<T> {
+/** What every stream makes of its own next() and return(). */
+export abstract class LeavableStream<T> implements Stream<T> {
+  abstract next(): Promise<IteratorResult<T, undefined>>;
+
+  abstract return(): Promise<IteratorResult<T, undefined>>;
+
+  async throw(error?: unknown): Promise<IteratorResult<T, undefined>> {
+    await this.return();
+    throw error;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return();
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}
+
+export class Stage<T> extends LeavableStream<T> {
   readonly #pull: Pull<T>;
   readonly #leave: () => Promise<unknown>;
   readonly #waiting = new Fifo<Waiter<T>>();
@@ -97,6 +119,7 @@ export class Stage<T> implements Stream<T> {
   #isOver = false;
 
   constructor(pull: Pull<T>, leave: () => Promise<unknown>) {
+    super();
     this.#pull = pull;
     this.#leave = leave;
   }
@@ -113,19 +136,6 @@ export class Stage<T> implements Stream<T> {
     this.#finish();
     await this.#leave();
     return end();
-  }
-
-  async throw(error?: unknown): Promise<IteratorResult<T, undefined>> {
-    await this.return();
-    throw error;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.return();
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
   }
 
   async #pullForAll(): Promise<void> {

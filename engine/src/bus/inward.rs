@@ -14,10 +14,11 @@ use tokio::runtime::Handle;
 use tracing::{error, warn};
 
 use super::BusStats;
-use crate::delivery::{Delivery, Direction, Failure, Gap, GapCause, Notice};
+use crate::defect;
+use crate::delivery::{Delivery, Direction, Gap, GapCause, Notice};
 use crate::link::medium::{Carried, Kept, Ledger, Member, Receipt};
 use crate::mailbox::lock;
-use crate::model::{CloseCode, CloseReason, ErrorKind, Limits, Prefix};
+use crate::model::{Limits, Prefix};
 use crate::trace;
 
 /// Entries moved under one lock: publishers wait for it. Source: none, a guess: some 20 microseconds of small events.
@@ -234,12 +235,7 @@ impl Inward {
             return;
         };
         let watched = Arc::clone(&inward);
-        let task = self.runtime.spawn(inward.move_all());
-        self.runtime.spawn(async move {
-            if task.await.is_err() {
-                watched.fail();
-            }
-        });
+        defect::watch(&self.runtime, inward.move_all(), move || watched.fail());
     }
 
     /// Moves what waits to the application, as fast as that takes it.
@@ -300,11 +296,7 @@ impl Inward {
     fn fail(&self) {
         error!(target: trace::BUS, "a defect was contained");
         self.close();
-        let message = "the bus failed because of a defect in it; close it and make another".into();
-        self.delivery.notice(Notice::Closed {
-            reason: CloseReason::new(CloseCode::INTERNAL, "internal error"),
-            error: Some(Failure { kind: ErrorKind::Internal, message }),
-        });
+        self.delivery.notice(Notice::of_defect("bus"));
     }
 }
 

@@ -24,9 +24,9 @@ use tokio::time::Sleep;
 use super::connection::{Closing, Connection, Stage};
 use super::credit::WaitedFor;
 use super::fanout::{Lane, Run};
+use super::high_water::HighWater;
 use super::linger::{LINGER_TURNS, Linger};
-use super::tide::Tide;
-use super::tie::Tie;
+use super::uplink::Uplink;
 use super::{Op, Shared, count};
 use crate::delivery::{Failure, Notice};
 use crate::mailbox::{Batch, lock};
@@ -86,9 +86,9 @@ pub(super) struct HubActor {
     next_heartbeat: Instant,
     timer: Option<Pin<Box<Sleep>>>,
     linger: Linger,
-    tide: Tide,
+    high_water: HighWater,
     /// Joins this hub to others.
-    tie: Option<Tie>,
+    uplink: Option<Uplink>,
     /// The batch before came from other hubs.
     had_arrivals: bool,
     /// Whom the run in progress is not for: they were not told yet that they are subscribed.
@@ -128,8 +128,8 @@ impl HubActor {
             next_heartbeat,
             timer: None,
             linger: Linger::default(),
-            tide: Tide::default(),
-            tie: None,
+            high_water: HighWater::default(),
+            uplink: None,
             had_arrivals: false,
             withheld: HashSet::default(),
         }
@@ -157,14 +157,14 @@ impl HubActor {
     /// Hears nothing of other hubs any more; what was said to them gets the rest of the time.
     async fn leave_backplane(&mut self) {
         self.shared.inlet.close();
-        let Some(mut tie) = self.tie.take() else { return };
-        self.shared.confirm(&tie.leave(), false);
+        let Some(mut uplink) = self.uplink.take() else { return };
+        self.shared.confirm(&uplink.leave(), false);
         let closing = &self.shared.closing;
         let Some(deadline) = closing.deadline() else { return };
         let left = poll_fn(|cx| {
             // Asked again, the time can have become shorter.
             closing.wake_when_asked(cx);
-            if closing.is_overdue(Instant::now()) { Poll::Ready(()) } else { tie.poll_left(cx) }
+            if closing.is_overdue(Instant::now()) { Poll::Ready(()) } else { uplink.poll_left(cx) }
         });
         let _what_is_late_is_left_to_the_backplane = tokio::time::timeout_at(deadline.into(), left).await;
     }
@@ -226,8 +226,8 @@ impl HubActor {
         self.report_dropped();
         self.end_expelled();
         self.sweep();
-        if self.tide.ebbs(self.shared.mailbox.published_bytes() + self.shared.halves.total()) {
-            self.shared.delivery.ebb();
+        if self.high_water.falls_far(self.shared.mailbox.published_bytes() + self.shared.halves.total()) {
+            self.shared.delivery.freed_much();
         }
         self.tell_untold(now);
         self.give_up_waiting(now);
@@ -255,7 +255,7 @@ impl HubActor {
         });
         let waiting = self.waiting.front().map(|(deadline, _)| *deadline).into_iter().chain(self.greetings.next_due());
         let heartbeat = (self.open_connections() > 0).then_some(self.next_heartbeat);
-        let hub = self.shared.closing.deadline().into_iter().chain(self.tie.as_ref().and_then(Tie::next_overdue));
+        let hub = self.shared.closing.deadline().into_iter().chain(self.uplink.as_ref().and_then(Uplink::next_overdue));
         closing.chain(waiting).chain(heartbeat).chain(hub).chain(self.meter.next_due()).chain(self.next_telling()).min()
     }
 

@@ -3,6 +3,8 @@
 //! Invariants: what was published leaves in order, also across links; each loss of an admitted link opens one gap, however many
 //! attempts it takes to end it.
 
+mod verdict;
+
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -24,9 +26,7 @@ use crate::mailbox::Batch;
 use crate::meter::ErrorMeter;
 use crate::model::{CloseCode, CloseReason, Error, ErrorKind, Limits};
 use crate::trace;
-
-/// Protocol errors in a row after which the other end is taken for something else. Source: the contract.
-const MAX_PROTOCOL_ERRORS: u32 = 3;
+use verdict::{Lost, Over};
 
 /// While there is no link, ages and deadlines are looked at so often.
 const OFFLINE_TICK: Duration = Duration::from_millis(100);
@@ -42,12 +42,6 @@ impl Held {
     pub(super) fn cost(&self) -> usize {
         self.body.len() + Limits::EVENT_OVERHEAD_BYTES
     }
-}
-
-/// Why a spoke is over.
-struct Over {
-    reason: CloseReason,
-    error: Option<Failure>,
 }
 
 pub(super) struct SpokeActor {
@@ -110,17 +104,10 @@ impl SpokeActor {
                     Ok(lost) => lost,
                     Err(over) => return over,
                 },
-                Ok(Err(failed)) => {
-                    let failure = failure_of(&failed.error);
-                    if failed.is_terminal || self.is_unidentified_again(failure.kind) || !self.may_retry() {
-                        return Over::failed(CloseCode::ABNORMAL, failure);
-                    }
-                    Lost {
-                        reason: CloseReason::new(CloseCode::ABNORMAL, failure.message.clone()),
-                        failure,
-                        delay: None,
-                    }
-                }
+                Ok(Err(failed)) => match self.judge_attempt(failed) {
+                    Ok(lost) => lost,
+                    Err(over) => return over,
+                },
             };
             if let Err(over) = self.back_off(cause).await {
                 return over;
@@ -401,37 +388,6 @@ impl SpokeActor {
         }
     }
 
-    /// What the end of a link means: the table of close codes in `docs/protocol.md`.
-    fn judge(&mut self, end: SessionEnd) -> Result<Lost, Over> {
-        if let Some(reason) = self.shared.closing.reason() {
-            return Err(Over { reason, error: None });
-        }
-        let code = end.reason.code;
-        let is_protocol_error = matches!(code, CloseCode::PROTOCOL | CloseCode::NOT_UTF8 | CloseCode::TOO_LARGE);
-        self.protocol_errors = if is_protocol_error { self.protocol_errors + 1 } else { 0 };
-        let is_unidentified_again = self.is_unidentified_again(end.kind);
-        let failure = Failure { kind: end.kind, message: end.message() };
-        let is_final = match code {
-            CloseCode::NORMAL => {
-                return Err(Over { reason: end.reason, error: None });
-            }
-            CloseCode::REFUSED => true,
-            CloseCode::NOT_IDENTIFIED => is_unidentified_again,
-            _ => end.kind == ErrorKind::NoHello || self.protocol_errors >= MAX_PROTOCOL_ERRORS,
-        };
-        if is_final {
-            return Err(Over { reason: end.reason, error: Some(failure) });
-        }
-        let delay = retry_after(&end.reason);
-        Ok(Lost { reason: end.reason, failure, delay })
-    }
-
-    /// Who is not known is asked for credentials anew once; a second time in a row is the end.
-    fn is_unidentified_again(&mut self, kind: ErrorKind) -> bool {
-        let is_unidentified = kind == ErrorKind::NotIdentified;
-        std::mem::replace(&mut self.was_unidentified, is_unidentified) && is_unidentified
-    }
-
     fn finish(mut self, over: Over) {
         let CloseReason { code, reason } = &over.reason;
         info!(target: trace::SPOKE, code = code.0, reason, "closed");
@@ -461,30 +417,4 @@ impl SpokeActor {
         self.tell(over.error.clone().map(|failure| Notice::Error { failure, dropped: 0 }));
         self.tell([Notice::Closed { reason: over.reason, error: over.error }]);
     }
-}
-
-/// A link or an attempt that failed and may be made good.
-struct Lost {
-    reason: CloseReason,
-    failure: Failure,
-    /// What the hub asked to wait.
-    delay: Option<Duration>,
-}
-
-impl Over {
-    fn failed(code: CloseCode, failure: Failure) -> Self {
-        Self { reason: CloseReason::new(code, failure.message.clone()), error: Some(failure) }
-    }
-}
-
-fn failure_of(error: &Error) -> Failure {
-    Failure { kind: error.kind(), message: error.to_string() }
-}
-
-/// `retryAfterMs=…` in a close reason, at most a minute.
-fn retry_after(reason: &CloseReason) -> Option<Duration> {
-    const MAX: u64 = 60_000;
-    let (_, value) = reason.reason.split_once("retryAfterMs=")?;
-    let digits: String = value.chars().take_while(char::is_ascii_digit).collect();
-    Some(Duration::from_millis(digits.parse::<u64>().ok()?.min(MAX)))
 }

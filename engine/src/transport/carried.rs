@@ -3,20 +3,22 @@
 //! Invariants: both ways are bounded, and whoever carries is told to pause; what is carried out is counted until it is said to have left;
 //! a load is exactly what one [`Carrier::take`] gives; what several sides take at once stands in it once.
 
+mod messages;
+mod side;
+mod stream;
+
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use crate::link::{LinkError, LinkRead, LinkWrite, Read};
 use crate::mailbox::lock;
-use crate::model::{CloseCode, CloseReason};
-use crate::wire::frame::{Decoder, FrameError, Framing, Item};
+use crate::model::CloseReason;
+
+pub use messages::{MessageReader, MessageWriter, split_messages};
+use side::{Handle, Piece, Side};
+pub use stream::CarriedStream;
 
 /// Bytes of one side that may be on their way out: what a socket of the system would hold. Source: none, a guess.
 pub const MAX_UNSENT_BYTES: usize = 256 << 10;
@@ -120,27 +122,27 @@ impl Carrier {
 
     fn side(self: &Arc<Self>) -> Handle {
         let mut carriage = lock(&self.carriage);
-        carriage.last_id = carriage.last_id.wrapping_add(1);
-        let side = Arc::new(Side { id: carriage.last_id, state: Mutex::default() });
-        carriage.sides.insert(side.id, Arc::clone(&side));
-        Handle { side, carrier: Arc::clone(self) }
+        let id = carriage.last_id.wrapping_add(1);
+        carriage.last_id = id;
+        let side = Arc::new(Side::new(id));
+        carriage.sides.insert(id, Arc::clone(&side));
+        Handle::new(side, Arc::clone(self))
     }
 
     /// A new byte stream and its number.
     #[must_use]
     pub fn stream(self: &Arc<Self>) -> (CarriedStream, u32) {
         let handle = self.side();
-        let id = handle.side.id;
-        (CarriedStream { handle: Arc::new(handle) }, id)
+        let id = handle.id();
+        (CarriedStream::new(handle), id)
     }
 
     /// The two halves of a new message link, its framing, and its number.
     #[must_use]
     pub fn messages(self: &Arc<Self>, max_message_bytes: usize) -> (MessageReader, MessageWriter, u32) {
         let handle = Arc::new(self.side());
-        let id = handle.side.id;
-        let reader = MessageReader { handle: Arc::clone(&handle), max: max_message_bytes, is_over: false };
-        (reader, MessageWriter { handle }, id)
+        let id = handle.id();
+        (MessageReader::new(Arc::clone(&handle), max_message_bytes), MessageWriter::new(handle), id)
     }
 
     /// The next load, and whether more wait. After an empty one the carrier is woken again.
@@ -206,7 +208,19 @@ impl Carrier {
         lock(&self.carriage).sides.get(&id).cloned()
     }
 
-    fn push(&self, write: impl FnOnce(&mut Carriage)) {
+    fn forget(&self, id: u32) {
+        lock(&self.carriage).sides.remove(&id);
+    }
+
+    fn push_bytes(&self, id: u32, parts: &[IoSlice<'_>], len: usize) {
+        self.push(|load| load.send(id, parts, len));
+    }
+
+    fn push_task(&self, id: u32, task: Task) {
+        self.push(|load| load.items.push((id, task)));
+    }
+
+    fn push(&self, write: impl FnOnce(&mut Load)) {
         let mut carriage = lock(&self.carriage);
         if carriage.is_closed {
             return;
@@ -214,330 +228,26 @@ impl Carrier {
         if carriage.loads.back().is_none_or(Load::is_full) {
             carriage.loads.push_back(Load::default());
         }
-        write(&mut carriage);
+        if let Some(load) = carriage.loads.back_mut() {
+            write(load);
+        }
         drop(carriage);
         if !self.is_armed.swap(true, Ordering::AcqRel) {
             (self.wake)();
         }
     }
-
-    fn push_task(&self, id: u32, task: Task) {
-        self.push(|carriage| {
-            carriage.loads.back_mut().into_iter().for_each(|load| load.items.push((id, task.clone())))
-        });
-    }
-}
-
-enum Piece {
-    Bytes(Vec<u8>),
-    Text(String),
-}
-
-impl Piece {
-    fn len(&self) -> usize {
-        match self {
-            Self::Bytes(bytes) => bytes.len(),
-            Self::Text(text) => text.len(),
-        }
-    }
-}
-
-struct Side {
-    id: u32,
-    state: Mutex<SideState>,
-}
-
-#[derive(Default)]
-struct SideState {
-    unread: VecDeque<Piece>,
-    unread_bytes: usize,
-    /// Bytes of the first piece that were read.
-    read: usize,
-    is_paused: bool,
-    has_ended: bool,
-    is_lost: bool,
-    farewell: Option<CloseReason>,
-    unsent: usize,
-    /// `End` was said.
-    is_shut: bool,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
-}
-
-impl Side {
-    fn hand_in(&self, piece: Piece) -> Fed {
-        let mut state = lock(&self.state);
-        if state.has_ended {
-            return Fed::Gone;
-        }
-        if state.unread_bytes > MAX_UNREAD_BYTES {
-            return Fed::TooMuch;
-        }
-        state.unread_bytes += piece.len();
-        state.unread.push_back(piece);
-        state.is_paused = state.unread_bytes > PAUSE_BYTES;
-        let fed = if state.is_paused { Fed::Pause } else { Fed::More };
-        let reader = state.reader.take();
-        drop(state);
-        reader.into_iter().for_each(Waker::wake);
-        fed
-    }
-
-    fn end(&self, reason: Option<CloseReason>) {
-        let mut state = lock(&self.state);
-        state.has_ended = true;
-        state.farewell = reason;
-        let reader = state.reader.take();
-        drop(state);
-        reader.into_iter().for_each(Waker::wake);
-    }
-
-    fn lose(&self) {
-        let mut state = lock(&self.state);
-        state.has_ended = true;
-        state.is_lost = true;
-        let wakers = [state.reader.take(), state.writer.take()];
-        drop(state);
-        wakers.into_iter().flatten().for_each(Waker::wake);
-    }
-
-    fn sent(&self, bytes: usize) {
-        let mut state = lock(&self.state);
-        state.unsent = state.unsent.saturating_sub(bytes);
-        let writer = if state.unsent < MAX_UNSENT_BYTES { state.writer.take() } else { None };
-        drop(state);
-        writer.into_iter().for_each(Waker::wake);
-    }
-}
-
-/// A side in use; dropped, whoever carries is told.
-struct Handle {
-    side: Arc<Side>,
-    carrier: Arc<Carrier>,
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        lock(&self.carrier.carriage).sides.remove(&self.side.id);
-        lock(&self.side.state).has_ended = true;
-        self.carrier.push_task(self.side.id, Task::Release);
-    }
-}
-
-impl Handle {
-    /// Gives what is unread, piece by piece, until `give` has enough; then the end.
-    fn poll_read(
-        &self,
-        cx: &mut Context<'_>,
-        give: &mut dyn FnMut(&mut SideState, Piece) -> Option<Piece>,
-    ) -> Poll<Option<Option<CloseReason>>> {
-        let mut state = lock(&self.side.state);
-        if state.unread.is_empty() {
-            if state.has_ended {
-                return Poll::Ready(Some(state.farewell.take()));
-            }
-            state.reader = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        while let Some(piece) = state.unread.pop_front() {
-            let len = piece.len();
-            match give(&mut state, piece) {
-                None => {
-                    state.unread_bytes -= len;
-                    state.read = 0;
-                }
-                Some(rest) => {
-                    state.unread.push_front(rest);
-                    break;
-                }
-            }
-        }
-        let resumes = state.is_paused && state.unread_bytes <= PAUSE_BYTES / 2;
-        if resumes {
-            state.is_paused = false;
-        }
-        drop(state);
-        if resumes {
-            self.carrier.push_task(self.side.id, Task::Resume);
-        }
-        Poll::Ready(None)
-    }
-
-    /// Takes everything, or nothing while too much is on its way: a frame is never cut.
-    fn poll_write(&self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let len = parts.iter().map(|part| part.len()).sum();
-        let mut state = lock(&self.side.state);
-        if state.is_lost || state.is_shut {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        }
-        if state.unsent >= MAX_UNSENT_BYTES {
-            state.writer = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        state.unsent += len;
-        drop(state);
-        let id = self.side.id;
-        self.carrier.push(|carriage| carriage.loads.back_mut().into_iter().for_each(|load| load.send(id, parts, len)));
-        Poll::Ready(Ok(len))
-    }
-
-    fn shut(&self, reason: CloseReason) {
-        let was_shut = std::mem::replace(&mut lock(&self.side.state).is_shut, true);
-        if !was_shut {
-            self.carrier.push_task(self.side.id, Task::End(reason));
-        }
-    }
-}
-
-/// A byte stream whose bytes are carried.
-pub struct CarriedStream {
-    handle: Arc<Handle>,
-}
-
-impl AsyncRead for CarriedStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if lock(&self.handle.side.state).is_lost {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
-        let read = self.handle.poll_read(cx, &mut |state, piece| {
-            let Piece::Bytes(bytes) = piece else { return None };
-            let rest = &bytes[state.read..];
-            let count = rest.len().min(buffer.remaining());
-            buffer.put_slice(&rest[..count]);
-            if count == rest.len() {
-                return None;
-            }
-            state.read += count;
-            Some(Piece::Bytes(bytes))
-        });
-        read.map(|_| Ok(()))
-    }
-}
-
-impl AsyncWrite for CarriedStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.handle.poll_write(cx, &[IoSlice::new(bytes)])
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.handle.poll_write(cx, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.handle.shut(CloseReason::new(CloseCode::NORMAL, ""));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl CarriedStream {
-    /// Two halves that share the side.
-    #[must_use]
-    pub fn into_split(self) -> (Self, Self) {
-        (Self { handle: Arc::clone(&self.handle) }, self)
-    }
-}
-
-/// Reads messages that are carried one by one.
-pub struct MessageReader {
-    handle: Arc<Handle>,
-    max: usize,
-    is_over: bool,
-}
-
-impl LinkRead for MessageReader {
-    fn poll_read(&mut self, cx: &mut Context<'_>, sink: &mut dyn FnMut(Item<'_>)) -> Poll<Result<Read, LinkError>> {
-        let mut excess = None;
-        let (max, is_over) = (self.max, &mut self.is_over);
-        let read = self.handle.poll_read(cx, &mut |_, piece| {
-            if piece.len() > max {
-                excess.get_or_insert(piece.len());
-            }
-            *is_over |= excess.is_some();
-            match &piece {
-                _ if *is_over => {}
-                Piece::Text(text) => sink(Item::Text(text)),
-                Piece::Bytes(bytes) => sink(Item::Binary(bytes)),
-            }
-            None
-        });
-        if let Some(len) = excess {
-            return Poll::Ready(Err(FrameError::TooLarge { len: len as u64, max }.into()));
-        }
-        read.map(|ended| match ended {
-            None => Ok(Read::More),
-            Some(farewell) => {
-                if let Some(CloseReason { code, reason }) = &farewell {
-                    sink(Item::Close(*code, reason));
-                }
-                Ok(Read::Ended)
-            }
-        })
-    }
-
-    fn held_bytes(&self) -> usize {
-        0
-    }
-}
-
-/// Writes messages, framed by [`Framing::Length`], for somebody who takes them apart with [`split_messages`].
-pub struct MessageWriter {
-    handle: Arc<Handle>,
-}
-
-impl MessageWriter {
-    /// How messages have to be framed for it.
-    pub const FRAMING: Framing = Framing::Length;
-
-    /// Says that nothing comes, and why.
-    pub fn refuse(self, code: CloseCode, reason: &str) {
-        self.handle.shut(CloseReason::new(code, reason));
-    }
-}
-
-impl LinkWrite for MessageWriter {
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.handle.poll_write(cx, bytes)
-    }
-
-    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_close(&mut self, _cx: &mut Context<'_>, code: CloseCode, reason: &str) -> Poll<io::Result<()>> {
-        self.handle.shut(CloseReason::new(code, reason));
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// The messages in what a [`MessageWriter`] sent, in order.
-pub fn split_messages(bytes: &[u8], mut give: impl FnMut(&str)) {
-    let mut bytes = bytes.to_vec();
-    let mut decoder: Decoder = MessageWriter::FRAMING.peer_decoder(usize::MAX >> 1);
-    let whole = decoder.feed(&mut bytes, &mut |item| {
-        if let Item::Text(message) = item {
-            give(message);
-        }
-    });
-    debug_assert!(whole.is_ok(), "these frames are our own");
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::io;
+    use std::pin::Pin;
     use std::sync::atomic::AtomicUsize;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use std::task::{Context, Poll, Waker};
+
+    use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+    use super::*;
 
     fn carrier() -> (Arc<Carrier>, Arc<AtomicUsize>) {
         let wakes = Arc::new(AtomicUsize::new(0));
@@ -629,49 +339,5 @@ mod tests {
         let (mut other, _) = carrier.stream();
         carrier.close();
         assert!(other.write_all(b"x").await.is_err());
-    }
-
-    fn read(reader: &mut MessageReader) -> (Vec<String>, Poll<Result<Read, LinkError>>) {
-        let mut items = Vec::new();
-        let result =
-            reader.poll_read(&mut Context::from_waker(Waker::noop()), &mut |item| items.push(format!("{item:?}")));
-        (items, result)
-    }
-
-    #[test]
-    fn messages_come_one_by_one_up_to_their_limit_and_end_with_the_reason_of_the_socket() {
-        let (carrier, _) = carrier();
-        let (mut reader, mut writer, id) = carrier.messages(4);
-        assert!(read(&mut reader).1.is_pending());
-        carrier.receive(id, "four".into());
-        carrier.feed(id, &[0xff]);
-        assert!(
-            matches!(read(&mut reader), (items, Poll::Ready(Ok(Read::More))) if items == ["Text(\"four\")", "Binary([255])"])
-        );
-        carrier.end(id, Some(CloseReason::new(CloseCode(4000), "bye")));
-        assert!(
-            matches!(read(&mut reader), (items, Poll::Ready(Ok(Read::Ended))) if items == ["Close(CloseCode(4000), \"bye\")"])
-        );
-
-        let mut frames = Vec::new();
-        for message in ["a", "žluť"] {
-            MessageWriter::FRAMING.write_message(&mut frames, message, [0; 4]);
-        }
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(writer.poll_write(&mut cx, &[IoSlice::new(&frames)]).is_ready());
-        assert!(writer.poll_close(&mut cx, CloseCode::TOO_SLOW, "slow").is_ready());
-        assert!(matches!(writer.poll_write(&mut cx, &[IoSlice::new(&frames)]), Poll::Ready(Err(_))));
-        let (load, _) = carrier.take();
-        let mut messages = Vec::new();
-        split_messages(&load.bytes, |message| messages.push(message.to_owned()));
-        assert_eq!(messages, ["a", "žluť"]);
-        assert_eq!(load.items[1].1, Task::End(CloseReason::new(CloseCode::TOO_SLOW, "slow")));
-
-        let (mut reader, _writer, id) = carrier.messages(4);
-        carrier.receive(id, "fives".into());
-        assert!(matches!(
-            read(&mut reader).1,
-            Poll::Ready(Err(LinkError::Frame(FrameError::TooLarge { len: 5, max: 4 })))
-        ));
     }
 }

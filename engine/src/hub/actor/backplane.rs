@@ -14,7 +14,7 @@ use super::HubActor;
 use crate::delivery::{Direction, Gap, GapCause, Notice};
 use crate::hub::inlet::Arrival;
 use crate::hub::loss::Loss;
-use crate::hub::tie::{Released, Tie};
+use crate::hub::uplink::{Released, Uplink};
 use crate::hub::{count, now_ms};
 use crate::link::backplane::{Backplane, Handed, Hole, HoleCause, HoleSide, Landing, Outbound};
 use crate::mailbox::{Batch, lock};
@@ -32,18 +32,18 @@ struct Early {
 
 impl HubActor {
     pub(super) fn join(&mut self, backplane: Arc<dyn Backplane>) {
-        if self.tie.is_some() {
+        if self.uplink.is_some() {
             return;
         }
         lock(&self.shared.router).watch();
         let landing = Arc::clone(&self.shared.inlet) as Arc<dyn Landing>;
-        self.tie = Some(Tie::new(backplane.join(landing)));
+        self.uplink = Some(Uplink::new(backplane.join(landing)));
         self.tend_wants();
     }
 
     /// Subscribes to what somebody has begun to want, and unsubscribes from what nobody wants any more.
     pub(super) fn tend_wants(&mut self) {
-        let Some(tie) = &mut self.tie else { return };
+        let Some(uplink) = &mut self.uplink else { return };
         let turned = lock(&self.shared.router).take_turned();
         if turned.is_empty() {
             return;
@@ -52,23 +52,23 @@ impl HubActor {
         let mut defects = 0;
         for topic in turned {
             let is_wanted = lock(&self.shared.router).is_wanted(&topic);
-            match tie.turn(&topic, is_wanted, now, now_ms) {
+            match uplink.turn(&topic, is_wanted, now, now_ms) {
                 Ok(vain) => vain.iter().for_each(|vain| self.shared.confirm(&vain.waiting.tokens, false)),
                 Err(_) => defects += 1,
             }
         }
-        self.shared.counters.backplane_topics.store(tie.topics() as u64, Ordering::Relaxed);
+        self.shared.counters.backplane_topics.store(uplink.topics() as u64, Ordering::Relaxed);
         self.blame_backplane(defects);
     }
 
     /// Those who have waited for long enough wait no longer; true if there were some.
     pub(super) fn release_overdue(&mut self) -> bool {
-        let Some(tie) = &mut self.tie else { return false };
+        let Some(uplink) = &mut self.uplink else { return false };
         let now = Instant::now();
-        if tie.next_overdue().is_none_or(|until| now < until) {
+        if uplink.next_overdue().is_none_or(|until| now < until) {
             return false;
         }
-        let released = tie.overdue(now, now_ms());
+        let released = uplink.overdue(now, now_ms());
         let is_somebody = !released.is_empty();
         self.release(released, &mut Early::default());
         is_somebody
@@ -77,8 +77,8 @@ impl HubActor {
     /// Subscribes to what is wanted, and tells of what was dropped.
     pub(super) fn tend_backplane(&mut self) {
         self.tend_wants();
-        let Some(tie) = &mut self.tie else { return };
-        let unsent = std::mem::take(&mut tie.unreported);
+        let Some(uplink) = &mut self.uplink else { return };
+        let unsent = std::mem::take(&mut uplink.unreported);
         let lost = self.shared.inlet.take_unreported();
         if unsent > 0 {
             let message = "events for other hubs dropped: the backplane has no room for them".into();
@@ -133,29 +133,29 @@ impl HubActor {
             return self.route(text, span, ConnKey::BACKPLANE);
         }
         self.end_run();
-        let Some(tie) = &mut self.tie else { return };
+        let Some(uplink) = &mut self.uplink else { return };
         match arrival {
             Arrival::Event(_) => {}
             Arrival::Active { topic, number } => {
-                let released = tie.activate(&topic, number);
+                let released = uplink.activate(&topic, number);
                 self.release(released, early);
             }
             Arrival::Refused { topic, number, why } => {
-                let released = tie.give_up(&topic, number, now_ms());
+                let released = uplink.give_up(&topic, number, now_ms());
                 self.release(released, early);
                 let message = format!("\"{topic}\" cannot be heard from other hubs: {why}");
                 self.raise(why.kind(), message, 1);
             }
             Arrival::Up => {
                 debug!(target: trace::HUB, "the backplane is up");
-                tie.up();
+                uplink.up();
             }
             Arrival::Down(why) => {
-                let released = tie.down(now_ms());
+                let released = uplink.down(now_ms());
                 self.lose_backplane(released, &why, early);
             }
             Arrival::Closed => {
-                let released = tie.gone(now_ms());
+                let released = uplink.gone(now_ms());
                 let why = Error::new(ErrorKind::Closed, "it was closed");
                 self.lose_backplane(released, &why, early);
                 // It has begun and will not end.
@@ -268,8 +268,8 @@ impl HubActor {
     /// Answers a question of the application, now or when the backplane has.
     pub(super) fn confirm(&mut self, topic: &str, token: u32) {
         self.tend_wants();
-        let is_active = match &mut self.tie {
-            Some(tie) => tie.wait_for_application(topic, token),
+        let is_active = match &mut self.uplink {
+            Some(uplink) => uplink.wait_for_application(topic, token),
             None => Some(true),
         };
         if let Some(is_active) = is_active {
@@ -279,19 +279,19 @@ impl HubActor {
 
     /// True: the peer is told later that it is subscribed.
     pub(super) fn waits_for_backplane(&mut self, slot: usize, topic: &str, n: Option<u64>) -> bool {
-        if self.tie.is_none() {
+        if self.uplink.is_none() {
             return false;
         }
         self.tend_wants();
-        match (&mut self.tie, &self.connections[slot]) {
-            (Some(tie), Some(connection)) => tie.wait(topic, connection.key, n),
+        match (&mut self.uplink, &self.connections[slot]) {
+            (Some(uplink), Some(connection)) => uplink.wait(topic, connection.key, n),
             _ => false,
         }
     }
 
     /// Hands an event to the other hubs; true if one may want it.
     pub(super) fn hand_over(&mut self, text: &str, span: EventSpan) -> bool {
-        let Some(tie) = &mut self.tie else { return false };
+        let Some(uplink) = &mut self.uplink else { return false };
         let event = Outbound {
             origin: self.shared.inlet.origin(),
             topic: span.topic(text),
@@ -301,13 +301,13 @@ impl HubActor {
             envelope: span.body(text),
         };
         let counters = &self.shared.counters;
-        match tie.hand_over(&event) {
+        match uplink.hand_over(&event) {
             Ok(Handed::Taken) => count(&counters.backplane_published, 1),
             Ok(Handed::Unwanted) => return false,
             Ok(Handed::Closed) => count(&counters.backplane_dropped, 1),
             Ok(Handed::Full) => {
                 count(&counters.backplane_dropped, 1);
-                tie.unreported += 1;
+                uplink.unreported += 1;
             }
             Ok(Handed::TooLarge) => {
                 count(&counters.backplane_dropped, 1);

@@ -216,8 +216,8 @@ impl HubActor {
 
     pub(super) fn begin_run(&mut self, topic: &str, from: ConnKey) -> Run {
         self.withheld.clear();
-        if let Some(tie) = &self.tie {
-            tie.withhold(topic, &mut self.withheld);
+        if let Some(uplink) = &self.uplink {
+            uplink.withhold(topic, &mut self.withheld);
         }
         let relays = !from.is_connection() || self.shared.config.relay;
         let router = lock(&self.shared.router);
@@ -227,7 +227,7 @@ impl HubActor {
         let is_local = from != ConnKey::APPLICATION && topic.is_some_and(|topic| router.is_local(topic, from));
         drop(router);
         self.lanes.iter_mut().for_each(Lane::begin_run);
-        let is_shared = relays && from != ConnKey::BACKPLANE && self.tie.is_some();
+        let is_shared = relays && from != ConnKey::BACKPLANE && self.uplink.is_some();
         Run { topic, from, is_refused, is_local, has_subscribers, is_shared, framed: 0, handed: 0, total: 0 }
     }
 

@@ -1,7 +1,7 @@
-//! What ties a hub to its backplane: which topics it has subscribed to there, and who waits to be told so. Does not route, answer or read
-//! the clock.
+//! A hub's way to its backplane: which topics it has subscribed to there, and who waits to be told so. Does not route, answer or read the
+//! clock.
 //!
-//! Invariants: a topic has a bond exactly while the hub wants it; whoever waits for a bond is released once, at the latest when patience
+//! Invariants: a topic has a subscription exactly while the hub wants it; whoever waits for one is released once, at the latest when patience
 //! ends; what was told before it was true is made good by a hole.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -19,8 +19,8 @@ use crate::route::ConnKey;
 /// what a spoke's caller takes for a hang.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Bonds whose memory is kept although they are gone. Source: none, a guess: some 20 KiB.
-const KEPT_BONDS: usize = 256;
+/// Subscriptions whose memory is kept although they are gone. Source: none, a guess: some 20 KiB.
+const KEPT_SUBSCRIPTIONS: usize = 256;
 
 /// Who waits for a topic to be active.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ impl Waiting {
     }
 }
 
-struct Bond {
+struct Subscription {
     number: u64,
     is_active: bool,
     /// Since when the hub behaves as if it were.
@@ -53,7 +53,7 @@ enum Reach {
     Gone,
 }
 
-/// A subscription that nobody waits for any more.
+/// Those who waited for a subscription and do not any more.
 #[derive(Debug)]
 pub(super) struct Released {
     pub(super) topic: Box<str>,
@@ -63,10 +63,10 @@ pub(super) struct Released {
     pub(super) told_ms: Option<u64>,
 }
 
-pub(super) struct Tie {
+pub(super) struct Uplink {
     branch: Box<dyn Branch>,
     reach: Reach,
-    bonds: HashMap<Box<str>, Bond, RandomState>,
+    subscriptions: HashMap<Box<str>, Subscription, RandomState>,
     last_number: u64,
     /// Until when somebody may wait, the oldest first.
     patience: VecDeque<(Instant, Box<str>, u64)>,
@@ -74,12 +74,12 @@ pub(super) struct Tie {
     pub(super) unreported: u64,
 }
 
-impl Tie {
+impl Uplink {
     pub(super) fn new(branch: Box<dyn Branch>) -> Self {
         Self {
             branch,
             reach: Reach::Likely,
-            bonds: HashMap::default(),
+            subscriptions: HashMap::default(),
             last_number: 0,
             patience: VecDeque::new(),
             unreported: 0,
@@ -87,7 +87,7 @@ impl Tie {
     }
 
     pub(super) fn topics(&self) -> usize {
-        self.bonds.len()
+        self.subscriptions.len()
     }
 
     /// The hub wants a topic, or does not want it any more. Returns whoever waits in vain.
@@ -101,50 +101,57 @@ impl Tie {
         now: Instant,
         now_ms: u64,
     ) -> io::Result<Option<Released>> {
-        match (is_wanted, self.bonds.contains_key(topic)) {
-            (true, false) => self.bind(topic, now, now_ms).map(|()| None),
-            (false, true) => self.unbind(topic),
+        match (is_wanted, self.subscriptions.contains_key(topic)) {
+            (true, false) => self.subscribe(topic, now, now_ms).map(|()| None),
+            (false, true) => self.unsubscribe(topic),
             _ => Ok(None),
         }
     }
 
-    fn bind(&mut self, topic: &str, now: Instant, now_ms: u64) -> io::Result<()> {
+    fn subscribe(&mut self, topic: &str, now: Instant, now_ms: u64) -> io::Result<()> {
         self.last_number += 1;
         let number = self.last_number;
         let told_ms = (self.reach != Reach::Likely).then_some(now_ms);
-        self.bonds.insert(topic.into(), Bond { number, is_active: false, told_ms, waiting: Waiting::default() });
+        self.subscriptions
+            .insert(topic.into(), Subscription { number, is_active: false, told_ms, waiting: Waiting::default() });
         if self.reach == Reach::Gone {
             return Ok(());
         }
         let standing = contained(|| Ok(self.branch.subscribe(topic, number)));
-        match (standing, self.bonds.get_mut(topic)) {
-            (Ok(Standing::Active), Some(bond)) => {
-                bond.is_active = true;
-                bond.told_ms = None;
+        match (standing, self.subscriptions.get_mut(topic)) {
+            (Ok(Standing::Active), Some(subscription)) => {
+                subscription.is_active = true;
+                subscription.told_ms = None;
             }
             (Ok(_), _) if told_ms.is_none() => self.be_patient(topic, number, now + PATIENCE),
             (Ok(_), _) => {}
             // No answer will come.
-            (Err(defect), bond) => {
-                bond.into_iter().for_each(|bond| bond.told_ms = Some(now_ms));
+            (Err(defect), subscription) => {
+                subscription.into_iter().for_each(|subscription| subscription.told_ms = Some(now_ms));
                 return Err(defect);
             }
         }
         Ok(())
     }
 
-    fn unbind(&mut self, topic: &str) -> io::Result<Option<Released>> {
-        let bond = self.bonds.remove(topic).filter(|bond| !bond.waiting.is_nobody());
-        if self.bonds.capacity() > KEPT_BONDS && self.bonds.len() < self.bonds.capacity() / 4 {
-            self.bonds.shrink_to(2 * self.bonds.len());
+    fn unsubscribe(&mut self, topic: &str) -> io::Result<Option<Released>> {
+        let subscription = self.subscriptions.remove(topic).filter(|subscription| !subscription.waiting.is_nobody());
+        if self.subscriptions.capacity() > KEPT_SUBSCRIPTIONS
+            && self.subscriptions.len() < self.subscriptions.capacity() / 4
+        {
+            self.subscriptions.shrink_to(2 * self.subscriptions.len());
         }
         contained(|| {
             self.branch.unsubscribe(topic);
             Ok(())
         })?;
-        let release =
-            |bond: Bond| Released { topic: topic.into(), waiting: bond.waiting, is_active: false, told_ms: None };
-        Ok(bond.map(release))
+        let release = |subscription: Subscription| Released {
+            topic: topic.into(),
+            waiting: subscription.waiting,
+            is_active: false,
+            told_ms: None,
+        };
+        Ok(subscription.map(release))
     }
 
     fn be_patient(&mut self, topic: &str, number: u64, until: Instant) {
@@ -156,14 +163,14 @@ impl Tie {
     }
 
     fn is_pending(&self, topic: &str, number: u64) -> bool {
-        let bond = self.bonds.get(topic).filter(|bond| bond.number == number);
-        bond.is_some_and(|bond| !bond.is_active && bond.told_ms.is_none())
+        let subscription = self.subscriptions.get(topic).filter(|subscription| subscription.number == number);
+        subscription.is_some_and(|subscription| !subscription.is_active && subscription.told_ms.is_none())
     }
 
     /// Whoever waits for the topic, if waiting for it makes sense.
     fn waiting(&mut self, topic: &str) -> Option<&mut Waiting> {
-        let bond = self.bonds.get_mut(topic)?;
-        (!bond.is_active && bond.told_ms.is_none()).then_some(&mut bond.waiting)
+        let subscription = self.subscriptions.get_mut(topic)?;
+        (!subscription.is_active && subscription.told_ms.is_none()).then_some(&mut subscription.waiting)
     }
 
     /// True: the connection is answered later, and gets nothing of the topic before. Asked again, the latest number counts.
@@ -183,22 +190,28 @@ impl Tie {
                 waiting.tokens.push(token);
                 None
             }
-            None => Some(self.reach == Reach::Likely && self.bonds.get(topic).is_some_and(|bond| bond.is_active)),
+            None => Some(
+                self.reach == Reach::Likely
+                    && self.subscriptions.get(topic).is_some_and(|subscription| subscription.is_active),
+            ),
         }
     }
 
     /// Adds those who wait for a topic, and are given nothing of it until they have been answered.
     pub(super) fn withhold(&self, topic: &str, from: &mut HashSet<ConnKey, RandomState>) {
-        if let Some(bond) = self.bonds.get(topic) {
-            from.extend(bond.waiting.spokes.keys());
+        if let Some(subscription) = self.subscriptions.get(topic) {
+            from.extend(subscription.waiting.spokes.keys());
         }
     }
 
     /// A subscription is in force.
     pub(super) fn activate(&mut self, topic: &str, number: u64) -> Option<Released> {
-        let bond = self.bonds.get_mut(topic).filter(|bond| bond.number == number && !bond.is_active)?;
-        bond.is_active = true;
-        let (waiting, told_ms) = (std::mem::take(&mut bond.waiting), bond.told_ms.take());
+        let subscription = self
+            .subscriptions
+            .get_mut(topic)
+            .filter(|subscription| subscription.number == number && !subscription.is_active)?;
+        subscription.is_active = true;
+        let (waiting, told_ms) = (std::mem::take(&mut subscription.waiting), subscription.told_ms.take());
         Some(Released { topic: topic.into(), waiting, is_active: true, told_ms })
     }
 
@@ -207,9 +220,9 @@ impl Tie {
         if !self.is_pending(topic, number) {
             return None;
         }
-        let bond = self.bonds.get_mut(topic)?;
-        bond.told_ms = Some(now_ms);
-        let waiting = std::mem::take(&mut bond.waiting);
+        let subscription = self.subscriptions.get_mut(topic)?;
+        subscription.told_ms = Some(now_ms);
+        let waiting = std::mem::take(&mut subscription.waiting);
         Some(Released { topic: topic.into(), waiting, is_active: false, told_ms: None })
     }
 
@@ -268,7 +281,7 @@ impl Tie {
             self.branch.leave();
             Ok(())
         });
-        self.bonds.drain().flat_map(|(_, bond)| bond.waiting.tokens).collect()
+        self.subscriptions.drain().flat_map(|(_, subscription)| subscription.waiting.tokens).collect()
     }
 
     /// Ready when what was handed over has arrived, or cannot any more. Behind [`Self::leave`].
@@ -303,83 +316,83 @@ mod tests {
         fn leave(&self) {}
     }
 
-    fn tie() -> (Tie, Silent, Instant) {
+    fn uplink() -> (Uplink, Silent, Instant) {
         let branch = Silent::default();
-        (Tie::new(Box::new(branch.clone())), branch, Instant::now())
+        (Uplink::new(Box::new(branch.clone())), branch, Instant::now())
     }
 
     fn key(slot: usize) -> ConnKey {
         ConnKey::new(slot, 0)
     }
 
-    fn want(tie: &mut Tie, topic: &str, now: Instant) {
-        assert!(tie.turn(topic, true, now, 5).expect("no defect").is_none());
+    fn want(uplink: &mut Uplink, topic: &str, now: Instant) {
+        assert!(uplink.turn(topic, true, now, 5).expect("no defect").is_none());
     }
 
     #[test]
     fn whoever_waits_is_released_by_the_answer_to_its_own_subscription() {
-        let (mut tie, branch, now) = tie();
-        want(&mut tie, "a:", now);
-        want(&mut tie, "a:", now);
+        let (mut uplink, branch, now) = uplink();
+        want(&mut uplink, "a:", now);
+        want(&mut uplink, "a:", now);
         assert_eq!(*branch.0.lock().expect("sound"), ["a:1"], "wanted twice, subscribed once");
-        assert!(tie.wait("a:", key(1), Some(7)) && tie.wait("a:", key(1), Some(8)));
-        assert_eq!(tie.wait_for_application("a:", 3), None);
-        let vain = tie.turn("a:", false, now, 5).expect("no defect").expect("somebody waits");
+        assert!(uplink.wait("a:", key(1), Some(7)) && uplink.wait("a:", key(1), Some(8)));
+        assert_eq!(uplink.wait_for_application("a:", 3), None);
+        let vain = uplink.turn("a:", false, now, 5).expect("no defect").expect("somebody waits");
         assert_eq!((vain.waiting.tokens, vain.is_active), (vec![3], false));
-        want(&mut tie, "a:", now);
-        assert!(tie.wait("a:", key(2), None));
-        assert!(tie.activate("a:", 1).is_none(), "the answer to a subscription that was given up");
-        let released = tie.activate("a:", 2).expect("it waits");
+        want(&mut uplink, "a:", now);
+        assert!(uplink.wait("a:", key(2), None));
+        assert!(uplink.activate("a:", 1).is_none(), "the answer to a subscription that was given up");
+        let released = uplink.activate("a:", 2).expect("it waits");
         assert_eq!(released.waiting.spokes.into_iter().collect::<Vec<_>>(), [(key(2), None)]);
         assert_eq!((released.is_active, released.told_ms), (true, None));
-        assert!(tie.activate("a:", 2).is_none(), "once");
-        assert!(!tie.wait("a:", key(3), None));
-        assert_eq!(tie.wait_for_application("a:", 4), Some(true));
+        assert!(uplink.activate("a:", 2).is_none(), "once");
+        assert!(!uplink.wait("a:", key(3), None));
+        assert_eq!(uplink.wait_for_application("a:", 4), Some(true));
     }
 
     #[test]
     fn patience_ends_and_what_was_told_too_early_is_made_good() {
-        let (mut tie, _, now) = tie();
-        want(&mut tie, "a:", now);
-        assert!(tie.wait("a:", key(1), Some(1)));
-        assert!(tie.overdue(now, 10).is_empty());
-        let late = tie.next_overdue().expect("somebody waits");
-        let released = tie.overdue(late, 10);
+        let (mut uplink, _, now) = uplink();
+        want(&mut uplink, "a:", now);
+        assert!(uplink.wait("a:", key(1), Some(1)));
+        assert!(uplink.overdue(now, 10).is_empty());
+        let late = uplink.next_overdue().expect("somebody waits");
+        let released = uplink.overdue(late, 10);
         assert_eq!((released.len(), released[0].waiting.spokes.len(), released[0].is_active), (1, 1, false));
-        assert!(!tie.wait("a:", key(2), Some(1)), "told at once from now on");
-        assert_eq!(tie.wait_for_application("a:", 1), Some(false));
-        assert_eq!(tie.activate("a:", 1).expect("told too early").told_ms, Some(10));
-        assert_eq!(tie.next_overdue(), None);
+        assert!(!uplink.wait("a:", key(2), Some(1)), "told at once from now on");
+        assert_eq!(uplink.wait_for_application("a:", 1), Some(false));
+        assert_eq!(uplink.activate("a:", 1).expect("told too early").told_ms, Some(10));
+        assert_eq!(uplink.next_overdue(), None);
     }
 
     #[test]
     fn nobody_waits_for_a_backplane_that_is_down() {
-        let (mut tie, _, now) = tie();
-        want(&mut tie, "a:", now);
-        assert!(tie.wait("a:", key(1), None));
-        assert_eq!(tie.down(20).len(), 1);
-        want(&mut tie, "b:", now);
-        assert!(!tie.wait("b:", key(1), None));
-        tie.up();
-        assert_eq!(tie.activate("a:", 1).expect("told").told_ms, Some(20));
-        assert_eq!(tie.activate("b:", 2).expect("told").told_ms, Some(5));
-        want(&mut tie, "c:", now);
-        assert!(tie.wait("c:", key(1), None), "it is up again");
+        let (mut uplink, _, now) = uplink();
+        want(&mut uplink, "a:", now);
+        assert!(uplink.wait("a:", key(1), None));
+        assert_eq!(uplink.down(20).len(), 1);
+        want(&mut uplink, "b:", now);
+        assert!(!uplink.wait("b:", key(1), None));
+        uplink.up();
+        assert_eq!(uplink.activate("a:", 1).expect("told").told_ms, Some(20));
+        assert_eq!(uplink.activate("b:", 2).expect("told").told_ms, Some(5));
+        want(&mut uplink, "c:", now);
+        assert!(uplink.wait("c:", key(1), None), "it is up again");
     }
 
     #[test]
     fn subscriptions_that_come_and_go_leave_nothing_behind() {
-        let (mut tie, branch, now) = tie();
+        let (mut uplink, branch, now) = uplink();
         for n in 0..10_000u64 {
             let topic = format!("t:{n}");
-            want(&mut tie, &topic, now);
+            want(&mut uplink, &topic, now);
             if n % 2 == 0 {
-                assert!(tie.activate(&topic, n + 1).is_some());
+                assert!(uplink.activate(&topic, n + 1).is_some());
             }
-            assert!(tie.turn(&topic, false, now, 5).expect("no defect").is_none());
+            assert!(uplink.turn(&topic, false, now, 5).expect("no defect").is_none());
         }
-        assert_eq!(tie.topics(), 0);
-        assert!(tie.patience.len() <= 1 && tie.bonds.capacity() <= KEPT_BONDS);
+        assert_eq!(uplink.topics(), 0);
+        assert!(uplink.patience.len() <= 1 && uplink.subscriptions.capacity() <= KEPT_SUBSCRIPTIONS);
         assert!(branch.0.lock().expect("sound").is_empty());
     }
 }

@@ -47,6 +47,6 @@ test('only addon.js loads the addon, and only the factories import it', () => {
   for (const user of users)
     assert.match(
       user,
-      /^(cli\/(doctor|hub)|event-target-|hub-options|iroh(-addon|-address)?\.js|memory-network|native\.js)/,
+      /^(cli\/(doctor|hub)|event-target-|hub-options|iroh(-addon|-address)?\.js|redis-addon\.js|memory-network|native\.js)/,
     );
 });

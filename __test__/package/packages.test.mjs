@@ -5,9 +5,11 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { noticesFor } from '../../scripts/notices.mjs';
 import { makePackages } from '../../scripts/packages.mjs';
 import { platforms, thisPlatform } from '../../scripts/platforms.mjs';
 import { fromRoot, packageJson } from '../../scripts/project.mjs';
+import { probe } from '../../scripts/run.mjs';
 
 const require = createRequire(import.meta.url);
 const { suffixes } = require('../../platform.cjs');
@@ -69,4 +71,17 @@ test('a binary that is missing is a failure for publishing', (t) => {
     /no binary for linux-x64-musl/,
   );
   assert.equal(makePackages({ binaries: folder, folder: join(folder, 'made') }).length, 2);
+});
+
+const noCargo = probe('cargo', ['--version']) === null ? 'cargo is not installed' : false;
+
+test('the licences of what is linked into an addon are named, and those of macros, tests and build scripts are not', {
+  skip: noCargo,
+}, () => {
+  const notices = noticesFor('x86_64-unknown-linux-gnu');
+  for (const name of ['iroh', 'napi', 'ring', 'rustls', 'tokio'])
+    assert.match(notices, new RegExp(`^- ${name} \\d`, 'm'), name);
+  for (const name of ['napi-derive', 'serde_derive', 'cc', 'napi-build', 'proptest', 'windows-sys'])
+    assert.doesNotMatch(notices, new RegExp(`^- ${name} \\d`, 'm'), name);
+  assert.match(notices, /Permission is hereby granted, free of charge/);
 });

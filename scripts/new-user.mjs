@@ -190,18 +190,20 @@ export async function newUsers(parent, registry) {
   steps.push(['Chromium', 'README: page', chromium, browser]);
   const [rows, failures, made] = [[], [], new Map()];
   for (const [name, step, machine, work] of steps) {
+    let [end, start] = ['passed', performance.now()];
     const reason = withoutShell || (step === 'README: page' && withoutChromium);
-    if (!made.has(machine) && !reason) made.set(machine, machineOf(parent, machine, registry));
-    const start = performance.now();
-    const end = reason
-      ? `not run: ${reason}`
-      : await work(made.get(machine)).then(
-          () => 'passed',
-          (error) => {
-            failures.push(`${name}, ${step}: ${error.message}`);
-            return 'FAILED';
-          },
-        );
+    try {
+      if (reason) end = `not run: ${reason}`;
+      else {
+        // Runtimes are installed the first time: that is none of the user's.
+        if (!made.has(machine)) made.set(machine, machineOf(parent, machine, registry));
+        start = performance.now();
+        await work(made.get(machine));
+      }
+    } catch (error) {
+      end = 'FAILED';
+      failures.push(`${name}, ${step}: ${error.message}`);
+    }
     rows.push([name, step, end, seconds(performance.now() - start)]);
     say(`${name}, ${step}: ${end}`);
   }

@@ -11,7 +11,6 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { build } from './build.mjs';
 import { expectSame, npmScript, succeed } from './fresh.mjs';
-import { newUsers } from './new-user.mjs';
 import { platforms, thisPlatform } from './platforms.mjs';
 import { commandOf, fromRoot, packageJson } from './project.mjs';
 import { packAsPublished, serveRegistry } from './registry.mjs';
@@ -216,6 +215,8 @@ async function testInstall(chosen, source) {
       }
     }
     if (chosen.includes(readme)) {
+      // It needs packages that a fresh clone has only after the build.
+      const { newUsers } = await import('./new-user.mjs');
       const users = await newUsers(join(parent, readme), registry.url);
       rows.push(...users.rows);
       failures.push(...users.failures);

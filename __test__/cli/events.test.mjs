@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { startRedis, withoutRedis } from '../redis/server.mjs';
+import { startTls } from '../redis/tls-server.mjs';
 import { messages, objects, run, start, startHub, startSub } from './program.mjs';
 
 const payloads = (stdout) => messages(stdout).map(({ payload }) => payload);
@@ -42,6 +43,23 @@ test('hubs at one Redis are one', { skip: withoutRedis }, async (t) => {
   const sub = await startSub(t, [here.url, 'chat.msg:r1', '--count', '1']);
   await run(t, ['pub', there.url, 'chat.msg:r1', '5']);
   assert.deepEqual(payloads((await sub.finished).stdout), [5]);
+});
+
+test('over a Redis with TLS that --ca vouches for, with events of 2 MiB', { skip: withoutRedis }, async (t) => {
+  const { url, ca } = await startTls(t);
+  const trusting = ['--ca', ca, '--max-bytes', String(4 << 20)];
+  const hubs = [];
+  for (let n = 0; n < 2; n++) hubs.push(await startHub(t, ['--no-iroh', '--redis', url, ...trusting]));
+  const places = [hubs[0].url, url];
+  const subs = [];
+  for (const place of places) subs.push(await startSub(t, [place, 'a:b', '--count', '1', ...trusting]));
+  const pub = start(t, ['pub', hubs[1].url, 'a:b', ...trusting], { stdin: 'pipe' });
+  pub.child.stdin.end('x'.repeat(2 << 20));
+  assert.equal((await pub.finished).code, 0, pub.text.stderr);
+  for (const sub of subs) assert.equal(payloads((await sub.finished).stdout)[0].length, 2 << 20);
+  const doubting = await run(t, ['pub', url, 'a:b', '1']);
+  assert.equal(doubting.code, 3);
+  assert.match(doubting.stderr, /--ca FILE/);
 });
 
 test('each line of standard input is an event, in order, the last one without its end too', async (t) => {

@@ -1,41 +1,12 @@
 // Over TLS: whom the target trusts, and what it does when it must not.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { generate } from 'selfsigned';
 import { pem } from '../servers/certificate.mjs';
 import { listenTo, within } from '../websocket/facts.mjs';
 import { makeTarget, publish, watch } from './facts.mjs';
-import { startRedis, withoutRedis } from './server.mjs';
-
-/** A server with a second port for TLS. */
-async function startTls(t, authClients = 'no') {
-  const folder = mkdtempSync(join(tmpdir(), 'redis-tls-'));
-  t.after(() => rmSync(folder, { recursive: true }));
-  const [cert, key] = ['cert', 'key'].map((name) => {
-    const path = join(folder, name);
-    writeFileSync(path, pem[name]);
-    return path;
-  });
-  const settings = [
-    '--tls-cert-file',
-    cert,
-    '--tls-key-file',
-    key,
-    '--tls-ca-cert-file',
-    cert,
-    '--tls-auth-clients',
-    authClients,
-  ];
-  const plain = await startRedis(t, ...settings);
-  // Port 0 would switch TLS off: a free one is asked for by a socket of the system's choice.
-  for (let port = 20_000 + (process.pid % 20_000); ; port++) {
-    if ((await plain.command('CONFIG', 'SET', 'tls-port', String(port)).catch(() => '')) === 'OK')
-      return { plain, url: `rediss://127.0.0.1:${port}` };
-  }
-}
+import { withoutRedis } from './server.mjs';
+import { startTls } from './tls-server.mjs';
 
 test('rediss: with the right authority events travel; with another, or by another name, it is the end', async (t) => {
   if (withoutRedis) return t.skip(withoutRedis);

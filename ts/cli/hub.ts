@@ -8,7 +8,7 @@ import type { Endpoint } from '../iroh.js';
 import type { Command, Context, Values } from './command.js';
 import { exitCodes, toFailure, usage } from './failure.js';
 import { aborted, tellAbout } from './link-events.js';
-import { irohRelays, readLimits, tokenFromEnvironment } from './where.js';
+import { irohRelays, pem, readLimits, tokenFromEnvironment } from './where.js';
 
 const DEFAULT_PORT = 8080;
 
@@ -36,7 +36,7 @@ export const hub: Command = {
     },
     allow: { type: 'string', value: 'ID', multiple: true, text: 'only these ids may come in over Iroh' },
     'iroh-relay': { type: 'string', value: 'URL', multiple: true, text: 'a relay of yours, for Iroh' },
-    ca: { type: 'string', value: 'FILE', text: 'PEM: authorities that relays are checked against' },
+    ca: { type: 'string', value: 'FILE', text: 'PEM: authorities that relays and a rediss: are checked against' },
     public: {
       type: 'boolean',
       text: 'use the public relays and address lookup of n0: this machine then contacts them',
@@ -127,8 +127,18 @@ function readSettings(values: Values): Settings {
       relay: !values.flag('no-relay'),
       ...readLimits(values),
       ...(token === undefined ? {} : { authorize: { connect: (peer: PeerInfo) => admit(peer, token) } }),
-      ...(redis === undefined ? {} : { backplane: { url: redis, ...(prefix === undefined ? {} : { prefix }) } }),
+      ...(redis === undefined ? {} : { backplane: readBackplane(redis, values) }),
     },
+  };
+}
+
+function readBackplane(url: string, values: Values): HubOptions['backplane'] {
+  const [prefix, ca] = [values.text('prefix'), url.startsWith('rediss:') ? pem(values) : undefined];
+  return {
+    url,
+    ...readLimits(values),
+    ...(prefix === undefined ? {} : { prefix }),
+    ...(ca === undefined ? {} : { tls: { ca } }),
   };
 }
 

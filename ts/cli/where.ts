@@ -112,7 +112,8 @@ async function redis(url: string, values: Values, { wait, signal }: ConnectOptio
   return linkTo(target, false, signal);
 }
 
-function pem(values: Values): string | undefined {
+/** What --ca names, read. */
+export function pem(values: Values): string | undefined {
   const path = values.text('ca');
   if (path === undefined) return undefined;
   try {

@@ -42,8 +42,17 @@ export class Inbox {
 
   /** Deliveries begin in a later turn, when the first entry has come. */
   open(): void {
-    this.#port.attach(this.#tick);
+    const wake = this.#wake;
+    // The addon holds this for as long as its half of the target lives, which the target holds: neither would ever go.
+    this.#port.attach(() => wake.up());
   }
+
+  /** Nothing comes any more. */
+  close(): void {
+    this.#wake.up = () => {};
+  }
+
+  readonly #wake = { up: () => this.#tick() };
 
   readonly #tick = (): void => {
     const text = this.#port.take(this.#meta);

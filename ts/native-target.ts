@@ -28,6 +28,7 @@ export class PortTarget extends TransportTarget implements Direct {
   readonly #echo: boolean;
   readonly #confirmations = new Waiters<Acknowledgement>();
   readonly #flushes = new Waiters<void>();
+  readonly #inbox: Inbox;
 
   constructor(port: NativePort, options: PortTargetOptions = {}) {
     super();
@@ -36,11 +37,12 @@ export class PortTarget extends TransportTarget implements Direct {
     this.#outbox = new Outbox((type, id) => port.intern(type, id));
     if (options.holds === false) keep(this);
     else hold(this);
-    new Inbox(port, {
+    this.#inbox = new Inbox(port, {
       event: (topic, type, id, payload, connection) => this.receive(topic, type, id, payload, connection),
       notice: (notice) => this.notice(notice),
       malformed: (count, cause) => this.#malformed(count, cause),
-    }).open();
+    });
+    this.#inbox.open();
     // Behind the turn that made the target: whatever comes unasked, or from a peer that was waiting, finds the listeners added in it.
     queueMicrotask(() => {
       if (this.state !== 'closed') port.begin();
@@ -141,6 +143,7 @@ export class PortTarget extends TransportTarget implements Direct {
 
   protected override ended(detail: CloseDetail): void {
     forget(this);
+    this.#inbox.close();
     this.#flushes.resolveAll(undefined);
     this.#confirmations.rejectAll(detail.error ?? closedError(detail));
     super.ended(detail);

@@ -12,7 +12,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use iroh::endpoint::{AfterHandshakeOutcome, BeforeConnectOutcome, Connection, EndpointHooks, Side, VarInt};
+use iroh::endpoint::{
+    AfterHandshakeOutcome, BeforeConnectOutcome, Connection, EndpointHooks, Side, VarInt, WeakConnectionHandle,
+};
 use iroh::{EndpointAddr, EndpointId};
 use iroh_gossip::api::{Event, GossipReceiver, GossipSender, JoinOptions};
 use iroh_gossip::net::Gossip;
@@ -73,6 +75,8 @@ pub(super) struct Swarms {
     state: Mutex<State>,
     /// Messages that were said and heard.
     passed: AtomicU64,
+    /// Connections that came in, the oldest first.
+    incoming: Mutex<Vec<(EndpointId, WeakConnectionHandle)>>,
 }
 
 impl Swarms {
@@ -82,6 +86,17 @@ impl Swarms {
 
     pub(super) fn passed(&self) -> u64 {
         self.passed.load(Ordering::Relaxed)
+    }
+
+    /// Notes a connection that came in; gives those of the same member that came before and live, the oldest first.
+    pub(super) fn come_in(&self, connection: &Connection) -> Vec<Connection> {
+        let mut incoming = lock(&self.incoming);
+        let lives = |weak: &WeakConnectionHandle| weak.upgrade().filter(|other| other.close_reason().is_none());
+        incoming.retain(|(_, weak)| lives(weak).is_some());
+        let id = connection.remote_id();
+        let of_one = incoming.iter().filter(|(other, _)| *other == id).filter_map(|(_, weak)| lives(weak)).collect();
+        incoming.push((id, connection.weak_handle()));
+        of_one
     }
 
     pub(super) fn topics(&self) -> usize {

@@ -22,7 +22,7 @@ const UNREAD: u64 = 128 << 10;
 /// What was sent so soon after a connection was made says nothing of whether it is used. Source: none, a guess: far above a round trip.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// What a connection has counted.
+/// What a connection has counted. Its numbers can go back, when one of its ways is given up.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counts {
     /// Datagrams that were sent, and that came.
@@ -97,10 +97,11 @@ impl Watched {
             self.heard = now;
         }
         let is_long = |since: Instant, passed_then: u64| {
-            now.duration_since(since) >= STANDSTILL && passed - passed_then >= HELD_UP
+            now.duration_since(since) >= STANDSTILL && passed.saturating_sub(passed_then) >= HELD_UP
         };
         let is_dead = self.asked.is_some_and(|asked| is_long(asked, self.passed_then));
-        let is_unread = counts.bytes - self.bytes_at_credit >= UNREAD && is_long(self.moved.0, self.moved.1);
+        let is_unread =
+            counts.bytes.saturating_sub(self.bytes_at_credit) >= UNREAD && is_long(self.moved.0, self.moved.1);
         is_dead || is_unread
     }
 
@@ -154,6 +155,14 @@ mod tests {
         };
         assert_eq!(stands_still(stuffed, 100), Some(8));
         assert_eq!(stands_still(stuffed, 0), None);
+    }
+
+    #[test]
+    fn counts_that_go_back_are_no_sign_of_anything() {
+        let now = Instant::now();
+        let much = Counts { sent: 9, heard: 9, bytes: 1 << 20, pieces: 9, pieces_heard: 9, credits: 9 };
+        let mut watched = Watched::new(now, much, 7);
+        assert!(!watched.stands_still(now + 2 * STANDSTILL, Counts::default(), 0));
     }
 
     #[test]

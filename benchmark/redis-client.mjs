@@ -1,6 +1,7 @@
 // One process of `npm run bench:redis`: publishes or listens, by one of the libraries. Does not compare.
 // The publisher keeps a window of events that the listener has not counted yet, whichever library: nobody wins by filling memory.
 
+import { once } from 'node:events';
 import { performance } from 'node:perf_hooks';
 import { pathToFileURL } from 'node:url';
 import { createRedisEventTarget as createYogaTarget } from '@graphql-yoga/redis-event-target';
@@ -90,8 +91,10 @@ async function withGlide() {
   };
 }
 
-function yoga() {
+async function yoga() {
   const [publishClient, subscribeClient] = [new Redis(url), new Redis(url)];
+  // A subscription before its client is ready races with the client's own first question, and may never come to an end.
+  await Promise.all([publishClient, subscribeClient].map((client) => once(client, 'ready')));
   const target = createYogaTarget({ publishClient, subscribeClient });
   const active = (channel) =>
     new Promise((resolve) => {

@@ -165,15 +165,16 @@ test('what is too large is refused, and what is wrong', async (t) => {
   await assert.rejects(make({}), { code: 'ERR_CLOSED' });
 });
 
-test('a member that blocks for ten seconds under a flood hears all of it or of a gap, and nobody else misses anything', {
+test('a member that blocks for as long as a flood lasts hears all of it or of a gap', {
   timeout: 120_000,
 }, async (t) => {
   const topic = `flood ${Math.random()}`;
   const publisher = await join(topic);
   t.after(() => void publisher.target.close({ timeoutMs: 0 }).then(() => publisher.endpoint.close()));
   const { Worker } = await import('node:worker_threads');
+  const gate = new Int32Array(new SharedArrayBuffer(4));
   const worker = new Worker(new URL('./fixtures/blocked-member.mjs', import.meta.url), {
-    workerData: { topic, peer: peerOf(publisher.endpoint) },
+    workerData: { topic, peer: peerOf(publisher.endpoint), gate },
   });
   t.after(() => worker.terminate());
   const messages = [];
@@ -189,6 +190,8 @@ test('a member that blocks for ten seconds under a flood hears all of it or of a
   }
   await publisher.target.flush();
   await until(() => publisher.target.stats().sent === EVENTS, 'all was said');
+  Atomics.store(gate, 0, 1);
+  Atomics.notify(gate, 0);
   await until(() => messages.some(({ heard, dropped }) => heard + dropped >= EVENTS), 'all is accounted for');
   const { heard, dropped, stats } = messages.at(-1);
   assert.equal(heard + dropped, EVENTS, JSON.stringify(stats));

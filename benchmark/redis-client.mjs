@@ -43,8 +43,15 @@ async function ours() {
 
 const text = (id, payload) => JSON.stringify({ type: 'bench', id, payload });
 
-function withIoredis(options) {
+/** A subscription before its client is ready races with the client's own first question, and may never come to an end. */
+async function readyRedis(options = {}) {
   const redis = new Redis(url, options);
+  await once(redis, 'ready');
+  return redis;
+}
+
+async function withIoredis(options) {
+  const redis = await readyRedis(options);
   const hears = new Map();
   redis.on('message', (channel, message) => hears.get(channel)?.(JSON.parse(message).payload));
   return {
@@ -92,9 +99,7 @@ async function withGlide() {
 }
 
 async function yoga() {
-  const [publishClient, subscribeClient] = [new Redis(url), new Redis(url)];
-  // A subscription before its client is ready races with the client's own first question, and may never come to an end.
-  await Promise.all([publishClient, subscribeClient].map((client) => once(client, 'ready')));
+  const [publishClient, subscribeClient] = await Promise.all([readyRedis(), readyRedis()]);
   const target = createYogaTarget({ publishClient, subscribeClient });
   const active = (channel) =>
     new Promise((resolve) => {

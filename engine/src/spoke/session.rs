@@ -297,7 +297,7 @@ impl<'a> Session<'a> {
     fn is_gathering(&mut self) -> bool {
         let Shared { mailbox, closing, .. } = &*self.spoke.shared;
         let is_at_work = self.is_bus() && self.sent - self.proven >= BUSY_EVENTS;
-        if !is_at_work || mailbox.published_bytes() >= WRITE_BYTES || closing.reason().is_some() {
+        if !is_at_work || mailbox.published_bytes() >= WRITE_BYTES || closing.deadline().is_some() {
             return false;
         }
         let now = Instant::now();

@@ -1,3 +1,5 @@
+//! Runs that come in any order, twice, torn, too many and from too many authors.
+
 use proptest::prelude::*;
 
 use super::*;
